@@ -1,0 +1,476 @@
+"""One benchmark from what was asked to its last row: warm up, drive the blocks, keep each call, add up.
+
+Servers take turns in each round, in rotated order, so that whatever drifts (heat, other load) drifts for all of them.
+What happens is told as events; nothing but the load runs in this process while a block is timed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import os
+import resource
+import signal
+import sys
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from infertui import metric, stats
+from infertui.client.api import CHAT, COMPLETIONS, NATIVE, Api
+from infertui.client.driver import Done, Drive, Live, Sender, Stop
+from infertui.client.wire import Limits, Target
+from infertui.errors import ServerError, StoreError
+from infertui.event import BlockEnded, BlockStarted, CallEnded, Event, RunEnded, RunStarted, Ticked, Warned
+from infertui.metric import Bound, CallRecord, Generator, Summary
+from infertui.scenario import scenario
+from infertui.scenario.base import Params, Scenario
+from infertui.scenario.plan import Block, digest
+from infertui.store import Store, Writer
+from infertui.telemetry import machine, process
+
+# A failure in warm-up that the next call would only repeat.
+HOPELESS = (
+    "refused",
+    "unreachable",
+    "tls",
+    "timeout-connect",
+    "http-400",
+    "http-401",
+    "http-403",
+    "http-404",
+    "http-422",
+)
+# Body fields that a server may not know; without them a run still measures the same.
+OPTIONAL = ("stream_options", "temperature", "seed", "max_tokens", "cache_prompt")
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that already runs. The key itself is never part of what is stored."""
+
+    name: str
+    url: str
+    model: str
+    api: Literal["chat", "completions", "llama.cpp", "ollama"] = "chat"
+    api_key_env: str = ""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """An experiment as it was asked for: everything needed to do it again."""
+
+    servers: tuple[Attached, ...]
+    scenario: str
+    params: Params = Params()
+    stream: bool = True
+    temperature: float | None = 0.0
+    seed: int | None = None
+    cache: Literal["cold", "warm"] = "cold"
+    label: str = ""
+    limits: Limits = Limits()
+    bounds: tuple[Bound, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A run and its figures, fresh or out of the database."""
+
+    id: int
+    server: str
+    url: str
+    model: str
+    scenario: str
+    label: str
+    status: str
+    message: str
+    started_at: str
+    summary: Summary
+
+
+class _Turn:
+    """A server in an experiment: its run, and what it has come to so far."""
+
+    def __init__(self, run: int, server: Attached, sender: Sender) -> None:
+        self.run = run
+        self.server = server
+        self.sender = sender
+        self.records: list[CallRecord] = []
+        self.gaps_ms: list[float] = []
+        self.warnings: list[str] = []
+        self.loop_lag_ns = array("q")
+        self.cpu_s = 0.0
+        self.failed = ""
+        self.header = self.fingerprint = ""
+
+
+def execute(asked: Asked, store: Store, emit: Callable[[Event], None]) -> list[Report]:
+    """Run an experiment in this process, to its end or to the user's second thoughts."""
+    work = _Bench(asked, store, emit).run()
+    try:
+        import uvloop
+    except ImportError:  # a platform that it does not build on: the same code on the slower loop
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+class _Bench:
+    def __init__(self, asked: Asked, store: Store, emit: Callable[[Event], None]) -> None:
+        self.asked = asked
+        self.store = store
+        self.emit = emit
+        self.scenario: Scenario = scenario(asked.scenario)
+        self.stop = Stop()
+        self.turns: list[_Turn] = []
+        self.experiment, self.uid = store.add_experiment(msgspec.json.encode(asked))
+        self.blocks_left = 0
+
+    async def run(self) -> list[Report]:
+        params = self.asked.params.checked()
+        rounds = [self.scenario.round(params, number) for number in range(1, params.rounds + 1)]
+        for block in rounds:
+            block.plan.checked()
+        self._begin(rounds)
+        self.blocks_left = len(rounds) * len(self.turns)
+        self.writer = Writer(self.store.path, lambda message: self.emit(Warned(run=None, message=message)))
+        try:
+            with self._signals():
+                for turn in self.turns:
+                    await self._prepare(turn, params)
+                for number, block in enumerate(rounds):
+                    for turn in self.turns[number % len(self.turns) :] + self.turns[: number % len(self.turns)]:
+                        self.blocks_left -= 1
+                        if not turn.failed and not self.stop.soon:
+                            await self._drive(turn, block)
+            return self._end()
+        finally:
+            self.writer.close()
+
+    @property
+    def stopped(self) -> bool:
+        return self.stop.soon
+
+    def _begin(self, rounds: list[Block]) -> None:
+        facts = machine.facts()
+        machine_id = self.store.add_machine(digest(msgspec.json.encode(facts)), msgspec.json.encode(facts))
+        pid = os.getpid()
+        clock_ns, unix_ns = time.perf_counter_ns(), time.time_ns()
+        for server in self.asked.servers:
+            target = Target(server.url, os.environ.get(server.api_key_env, "") if server.api_key_env else "")
+            run = self.store.add_run(
+                experiment_id=self.experiment,
+                server_id=self._server(server, {}),
+                machine_id=machine_id,
+                scenario=self.scenario.name,
+                model=server.model,
+                params=msgspec.json.encode(self.asked.params).decode(),
+                plan_hash=digest("".join(block.plan.hash for block in rounds).encode()),
+                label=self.asked.label,
+                pid=pid,
+                pid_started=process.started(pid),
+                clock_ns=clock_ns,
+                unix_ns=unix_ns,
+            )
+            sender = Sender(
+                target=target,
+                api=api_of(server.api),
+                model=server.model,
+                limits=self.asked.limits,
+                stream=self.asked.stream,
+                temperature=self.asked.temperature,
+                seed=self.asked.seed,
+                cold=self.asked.cache == "cold",
+                nonce=self._nonce if self.asked.cache == "cold" else lambda salt: "",
+            )
+            self.turns.append(_Turn(run, server, sender))
+            self.emit(
+                RunStarted(
+                    run=run,
+                    experiment=self.experiment,
+                    server=server.name,
+                    model=server.model,
+                    scenario=self.scenario.name,
+                    rounds=len(rounds),
+                    calls=sum(len(block.plan.calls) for block in rounds),
+                    clock_ns=clock_ns,
+                    unix_ns=unix_ns,
+                )
+            )
+
+    def _server(self, server: Attached, facts: dict[str, Any]) -> int:
+        encoded = msgspec.json.encode(facts, order="sorted")
+        key = digest(msgspec.json.encode([server.name, server.url, server.api, facts], order="sorted"))
+        return self.store.add_server(key, "openai", server.name, server.url, encoded)
+
+    def _nonce(self, salt: str) -> str:
+        """Ten single digits: as many tokens every time in whatever way a tokenizer treats a digit."""
+        number = int.from_bytes(hashlib.blake2b(f"{self.uid}/{salt}".encode(), digest_size=8).digest())
+        return " ".join(f"{number % 10**10:010}")
+
+    # Blocks.
+
+    async def _prepare(self, turn: _Turn, params: Params) -> None:
+        for block in self.scenario.prepare(params):
+            if turn.failed or self.stop.soon:
+                return
+            if block.role == "warmup":
+                await self._warm_up(turn, block)
+            else:
+                await self._drive(turn, block)
+
+    async def _warm_up(self, turn: _Turn, block: Block) -> None:
+        """Until a server takes what we send it: a body field that it names in a 400 is left out from then on."""
+        for _ in OPTIONAL:
+            before = len(turn.records)
+            await self._drive(turn, block)
+            met = turn.records[before:]
+            refused = [call for call in met if call.status in (400, 422)]
+            named = [field for field in OPTIONAL for call in refused if _names(call.message, field)]
+            named = [field for field in dict.fromkeys(named) if field not in turn.sender.without]
+            if not named or self.stop.soon:
+                break
+            for field in named:
+                turn.sender.without.add(field)
+                told = "sent as max_completion_tokens" if field == "max_tokens" else "left out"
+                self._warn(turn, f"the server refuses `{field}`: it is {told}")
+        if met and not any(call.good for call in met):
+            worst = met[-1]
+            if worst.outcome in HOPELESS:
+                turn.failed = f"{turn.server.name}: {worst.outcome}: {worst.message}"
+            elif worst.outcome != "cancelled":
+                self._warn(turn, f"no warm-up call succeeded ({worst.outcome}: {worst.message})")
+        facts = {"server": turn.header, "fingerprint": turn.fingerprint}
+        self.store.set_server(turn.run, self._server(turn.server, {k: v for k, v in facts.items() if v}))
+
+    async def _drive(self, turn: _Turn, block: Block) -> None:
+        plan = block.plan
+        self.emit(
+            BlockStarted(
+                run=turn.run, role=block.role, round=block.round, calls=len(plan.calls), concurrency=plan.concurrency
+            )
+        )
+        seen = _Seen(turn.run, block, self.blocks_left, self.emit)
+        prompts = {call.name: call.prompt for call in plan.calls}
+
+        def ended(done: Done) -> None:
+            record = done.record
+            turn.records.append(record)
+            send = record.send_ns or 0
+            at_us = array("I", [(at - send) // 1000 for at in done.reads.at_ns])
+            sent_us = array("I", [max(0, at - send) // 1000 for at in done.sent_ns])
+            if record.role == "measured" and record.good:
+                turn.gaps_ms += [gap / 1000 for gap in metric.gaps(at_us)]
+            turn.header = turn.header or done.server
+            turn.fingerprint = turn.fingerprint or done.fingerprint
+            seen.call(record)
+            self.writer.call(
+                turn.run,
+                record,
+                (at_us, array("I", done.reads.pieces), sent_us),
+                msgspec.json.encode(prompts[record.name].messages),
+                (done.text, done.thought),
+                lambda stored: self.emit(CallEnded(run=turn.run, call=record, stored=stored)),
+            )
+
+        drive = Drive(turn.sender, block, ended, seen.tick, self.stop)
+        started = time.perf_counter_ns()
+        with _quiet():
+            cpu = _cpu_s()
+            await drive.run()
+            if block.role == "measured":
+                turn.cpu_s += _cpu_s() - cpu
+                turn.loop_lag_ns += drive.loop_lag_ns
+        elapsed = (time.perf_counter_ns() - started) / 1e9
+        with contextlib.suppress(StoreError):  # said when it happened, and again at the end
+            self.writer.flush()
+        self.emit(BlockEnded(run=turn.run, role=block.role, round=block.round, elapsed_s=elapsed))
+
+    # The end.
+
+    def _end(self) -> list[Report]:
+        reports = []
+        trouble = ""
+        try:
+            self.writer.flush()
+        except StoreError as error:
+            trouble = f"not every call could be stored: {error}"
+        for turn in self.turns:
+            if trouble:
+                turn.warnings.append(trouble)
+            generator = generator_of(turn.records, turn.loop_lag_ns, turn.cpu_s)
+            summary = metric.summarise(turn.records, turn.gaps_ms, generator, turn.warnings, self.asked.bounds)
+            status = "failed" if turn.failed else "stopped" if self.stop.soon else "done"
+            encoded = msgspec.json.encode(summary)
+            try:
+                self.store.end_run(
+                    turn.run, status, turn.failed, turn.warnings, msgspec.json.encode(generator), encoded
+                )
+            except StoreError as error:
+                self.emit(Warned(run=turn.run, message=str(error)))
+            self.emit(RunEnded(run=turn.run, status=status, summary=summary))
+            reports.append(report_of(self.store, turn.run, status, turn.failed, summary))
+        return reports
+
+    def _warn(self, turn: _Turn, message: str) -> None:
+        turn.warnings.append(message)
+        self.emit(Warned(run=turn.run, message=message))
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Once: stop kindly. Twice: cut what is under way. A third time: leave at once; what had ended is stored."""
+        loop = asyncio.get_running_loop()
+        pressed = 0
+
+        def asked_to_stop() -> None:
+            nonlocal pressed
+            pressed += 1
+            if pressed > 2:
+                os._exit(130)
+            self.emit(
+                Warned(run=None, message="stopping: calls under way may finish" if pressed == 1 else "stopping now")
+            )
+            self.stop.ask()
+
+        kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for kind in kinds:
+            loop.add_signal_handler(kind, asked_to_stop)
+        try:
+            yield
+        finally:
+            for kind in kinds:
+                loop.remove_signal_handler(kind)
+
+
+class _Seen:
+    """What the live view is told of a block."""
+
+    def __init__(self, run: int, block: Block, later: int, emit: Callable[[Event], None]) -> None:
+        self.run = run
+        self.block = block
+        self.later = later
+        self.emit = emit
+        self.ttft: deque[float] = deque(maxlen=200)
+        self.e2e: deque[float] = deque(maxlen=200)
+        self.before = (0, 0)
+
+    def call(self, record: CallRecord) -> None:
+        if record.ttft_ms is not None:
+            self.ttft.append(record.ttft_ms)
+        if record.e2e_ms is not None:
+            self.e2e.append(record.e2e_ms)
+
+    def tick(self, live: Live) -> None:
+        tokens, since = live.tokens - self.before[0], (live.elapsed_ns - self.before[1]) / 1e9
+        self.before = (live.tokens, live.elapsed_ns)
+        elapsed = live.elapsed_ns / 1e9
+        part = (live.ended + live.active / 2) / live.total if live.ended else 0.0
+        left = elapsed * (1 - part) / part if part else None
+        if left is not None and self.block.role == "measured":
+            left += self.later * (elapsed + left)
+        self.emit(
+            Ticked(
+                run=self.run,
+                role=self.block.role,
+                round=self.block.round,
+                total=live.total,
+                sent=live.sent,
+                ended=live.ended,
+                active=live.active,
+                failed=live.failed,
+                tokens=live.tokens,
+                tokens_per_s=tokens / since if since > 0 else 0.0,
+                elapsed_s=elapsed,
+                left_s=left,
+                ttft_ms=stats.percentile(sorted(self.ttft), 50) if self.ttft else None,
+                e2e_ms=stats.percentile(sorted(self.e2e), 50) if self.e2e else None,
+            )
+        )
+
+
+def generator_of(records: list[CallRecord], loop_lag_ns: array[int], cpu_s: float) -> Generator:
+    """How punctual and how costly our own client was in the measured blocks."""
+    lags = sorted(call.lag_ns / 1e6 for call in records if call.role == "measured" and call.lag_ns is not None)
+    loop = sorted(lag / 1e6 for lag in loop_lag_ns)
+    tokens = sum(call.n_output or 0 for call in records if call.role == "measured")
+    return Generator(
+        lag_p99_ms=stats.percentile(lags, 99) if lags else None,
+        lag_max_ms=lags[-1] if lags else None,
+        loop_lag_p99_ms=stats.percentile(loop, 99) if loop else None,
+        cpu_s=cpu_s,
+        cpu_us_per_token=cpu_s * 1e6 / tokens if tokens else None,
+    )
+
+
+def report_of(store: Store, run: int, status: str, message: str, summary: Summary) -> Report:
+    row = store.run(str(run))
+    return Report(
+        id=run,
+        server=row.server,
+        url=row.url,
+        model=row.model,
+        scenario=row.scenario,
+        label=row.label,
+        status=status,
+        message=message,
+        started_at=row.started_at,
+        summary=summary,
+    )
+
+
+def stored(store: Store, name: str, bounds: tuple[Bound, ...] = ()) -> Report:
+    """The report of a run in the database, added up again from its calls: also of one that was cut off."""
+    row = store.run(name)
+    records = store.calls(row.id)
+    good = {call.name for call in records if call.role == "measured" and call.good}
+    gaps = [
+        gap / 1000 for call, (at_us, _, _) in store.reads(row.id).items() if call in good for gap in metric.gaps(at_us)
+    ]
+    generator = msgspec.json.decode(row.generator, type=Generator)
+    if generator.lag_p99_ms is None:
+        generator = generator_of(records, array("q"), 0.0)
+        generator = msgspec.structs.replace(generator, cpu_s=None, cpu_us_per_token=None)
+    warnings = msgspec.json.decode(row.warnings, type=list[str])
+    summary = metric.summarise(records, gaps, generator, warnings, bounds)
+    return report_of(store, row.id, row.status, row.message, summary)
+
+
+def failure(reports: list[Report]) -> ServerError | None:
+    """What to end with when no call of any server succeeded."""
+    if any(report.summary.metrics["success_rate"] for report in reports):
+        return None
+    first = next((report.message for report in reports if report.message), "")
+    return ServerError(first or "no call succeeded", "is the server up, and is the model's name right?")
+
+
+def api_of(name: str) -> Api:
+    return {"chat": CHAT, "completions": COMPLETIONS, **NATIVE}[name]
+
+
+def _names(message: str, field: str) -> bool:
+    import re
+
+    return re.search(rf"(?<![A-Za-z_]){field}(?![A-Za-z_])", message) is not None
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No collection inside a timed block, and the loop's thread gets the interpreter back in half a millisecond."""
+    interval = sys.getswitchinterval()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.enable()
+        gc.unfreeze()

@@ -1,0 +1,279 @@
+"""Bytes of a reply to tokens: lines of SSE or NDJSON, decoded in slices so that no stamp waits for a parser.
+
+A token belongs to the read that completed its line; `Reply.token_end` holds where in the body that line ended, and
+`Reads` turns it into times. The decoder takes whatever part of the body is there, so that the same code serves the live
+view and the final result, and any split of the bytes gives the same tokens.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+Channel = Literal["answer", "reasoning", "tool"]
+
+LINE_BYTES = 4 << 20
+SLICE_LINES = 32  # lines between two looks at the clock
+
+
+class BadStream(Exception):
+    """What came is not what the protocol promises."""
+
+
+class Reply:
+    """What one reply has said so far."""
+
+    __slots__ = (
+        "answer",
+        "answer_from",
+        "bad",
+        "cached",
+        "comments",
+        "done",
+        "error",
+        "fingerprint",
+        "finish",
+        "output",
+        "prompt",
+        "reasoned",
+        "reasoning",
+        "response_id",
+        "sent_ns",
+        "server",
+        "token_end",
+        "token_size",
+        "tool",
+    )
+
+    def __init__(self) -> None:
+        self.answer: list[str] = []
+        self.reasoning: list[str] = []
+        self.tool: list[str] = []
+        self.token_end = array("q")  # where in the body the line of each piece of text ended
+        self.token_size = array("l")  # tokens in the piece where the server says so, else 0
+        self.sent_ns = array("q")  # when a server that stamps its pieces (our mock does) handed each to its socket
+        self.answer_from = -1  # the first piece that is the answer's
+        self.prompt: int | None = None
+        self.cached: int | None = None
+        self.output: int | None = None  # from `usage`
+        self.reasoned: int | None = None
+        self.server: dict[str, float] = {}  # the server's own counters and clocks, in our words
+        self.finish: str | None = None
+        self.done = False  # the protocol's last word came
+        self.comments = 0
+        self.error = ""  # what the server reported inside a reply that began well
+        self.bad = ""
+        self.response_id = ""
+        self.fingerprint = ""
+
+    def token(self, channel: Channel, text: str, end: int, size: int = 0, sent_ns: int | None = None) -> None:
+        """A piece of text on a channel. Empty ones are no tokens: role chunks and keep-alives have them."""
+        if not text:
+            return
+        if channel == "answer":
+            self.answer.append(text)
+        elif channel == "reasoning":
+            self.reasoning.append(text)
+        else:
+            self.tool.append(text)
+        if self.answer_from < 0 and channel != "reasoning":
+            self.answer_from = len(self.token_end)
+        self.token_end.append(end)
+        self.token_size.append(size)
+        if sent_ns is not None:
+            self.sent_ns.append(sent_ns)
+
+    @property
+    def text(self) -> str:
+        return _joined(self.answer) or _joined(self.tool)
+
+    @property
+    def thought(self) -> str:
+        return _joined(self.reasoning)
+
+
+def _joined(parts: list[str]) -> str:
+    """Pieces together. Halves of a character that a server sent in two pieces find each other again here."""
+    text = "".join(parts)
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+class Shape(Protocol):
+    """What a decoder needs to know of an API: the type of one line's payload, and how it changes the reply."""
+
+    type: type[Any]
+
+    def take(self, chunk: Any, end: int, reply: Reply) -> None: ...
+
+
+class Decoder:
+    """Lines of a growing body into a reply. `framing` is sse or ndjson."""
+
+    def __init__(self, framing: Literal["sse", "ndjson"], shape: Shape, reply: Reply) -> None:
+        self.sse = framing == "sse"
+        self.shape = shape
+        self._decode = msgspec.json.Decoder(shape.type).decode
+        self.reply = reply
+        self._at = 0  # where the next line begins
+        self._seen = 0  # how far it was searched for its end
+        self._held = bytearray()  # data lines of an event that make sense only together
+        self._event = b""
+
+    def feed(self, body: bytearray, budget_ns: int = 0, final: bool = False) -> bool:
+        """Decode what is there, for about `budget_ns` (0: all of it). True when nothing whole is left."""
+        reply = self.reply
+        stop = time.perf_counter_ns() + budget_ns if budget_ns else 0
+        left = SLICE_LINES
+        while not reply.bad:
+            end = self._line_end(body, final)
+            if end < 0:
+                return True
+            line = body[self._at : end]
+            after = end + 1
+            if body[end : end + 2] == b"\r\n":
+                after += 1
+            self._at = self._seen = min(after, len(body)) if final else after
+            try:
+                self._line(line, min(after, len(body)))
+            except BadStream as error:
+                reply.bad = str(error)
+            left -= 1
+            if not left:
+                left = SLICE_LINES
+                if stop and time.perf_counter_ns() >= stop:
+                    return False
+        return True
+
+    def _line_end(self, body: bytearray, final: bool) -> int:
+        """Where the line at hand ends, or -1. SSE also knows a lone carriage return as an end."""
+        end = body.find(b"\n", self._seen)
+        if self.sse:
+            carriage = body.find(b"\r", self._seen, end if end >= 0 else len(body))
+            # one at the very end of what has come may be the first half of \r\n
+            if carriage >= 0 and (carriage + 1 < len(body) or final):
+                end = carriage
+        if end < 0:
+            if final and self._at < len(body):
+                return len(body)
+            if len(body) - self._at > LINE_BYTES:
+                self.reply.bad = f"a line is longer than {LINE_BYTES >> 20} MiB"
+            self._seen = max(self._at, len(body) - 1)
+            return -1
+        if end - self._at > LINE_BYTES:
+            self.reply.bad = f"a line is longer than {LINE_BYTES >> 20} MiB"
+            return -1
+        return end
+
+    def _line(self, line: bytearray, end: int) -> None:
+        if not self.sse:
+            if line.strip():
+                self._payload(line, end, joinable=False)
+        elif line.startswith(b"data:"):
+            data = line[6:] if line[5:6] == b" " else line[5:]
+            if data == b"[DONE]" or data.strip() == b"[DONE]":
+                self.reply.done = True
+            elif data:
+                self._payload(data, end, joinable=True)
+        elif not line:
+            if self._held:
+                held, self._held = self._held, bytearray()
+                raise BadStream(f"not JSON: {_excerpt(held)}")
+            self._event = b""
+        elif line.startswith(b":"):
+            self.reply.comments += 1
+        elif line.startswith(b"event:"):
+            self._event = bytes(line[6:].strip())
+        elif line.startswith(b"error:"):  # older llama.cpp servers
+            self.reply.error = error_text(bytes(line[6:]))
+        elif not line.startswith((b"id:", b"retry:")):
+            raise BadStream(f"not a line of an event stream: {_excerpt(line)}")
+
+    def _payload(self, data: bytearray, end: int, joinable: bool) -> None:
+        if self._held:
+            data = self._held + b"\n" + data
+            self._held = bytearray()
+        if self._event == b"error":
+            self.reply.error = error_text(bytes(data))
+            return
+        try:
+            self.shape.take(self._decode(data), end, self.reply)
+        except msgspec.ValidationError as error:
+            raise BadStream(f"not a chunk of this API ({error}): {_excerpt(data)}") from None
+        except UnicodeDecodeError:
+            self.shape.take(self._decode_halves(data), end, self.reply)
+        except msgspec.DecodeError:
+            if not joinable or len(data) > LINE_BYTES:
+                raise BadStream(f"not JSON: {_excerpt(data)}") from None
+            self._held = data  # an event's data may be spread over several lines
+
+    def _decode_halves(self, data: bytearray) -> Any:
+        """A line with bytes that are no UTF-8: half a character, perhaps, whose other half the next line brings."""
+        import json
+
+        try:
+            value = json.loads(data.decode("utf-8", "surrogateescape"))
+            return msgspec.convert(value, self.shape.type)
+        except (ValueError, msgspec.ValidationError):
+            raise BadStream(f"not JSON: {_excerpt(data)}") from None
+
+
+def _excerpt(data: bytes | bytearray) -> str:
+    return repr(bytes(data[:80]))[1:]
+
+
+def error_text(data: bytes) -> str:
+    """What a server says went wrong, out of whatever form it chose: OpenAI's, Ollama's, FastAPI's, a page, a line."""
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = data[:20_000].decode("utf-8", "replace")
+        if "<html" in text[:2000].lower() or "<!doctype" in text[:2000].lower():
+            import re
+
+            title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+            text = title.group(1) if title else re.sub(r"<[^>]*>", " ", text)
+            text = f"an HTML page: {' '.join(text.split())}"
+        return text.strip()[:2000]
+    return _error_value(value)[:2000]
+
+
+def _error_value(value: object) -> str:
+    if isinstance(value, dict):
+        for key in ("error", "message", "detail", "msg", "title"):
+            if value.get(key):
+                return _error_value(value[key])
+    if isinstance(value, list) and value:
+        return "; ".join(_error_value(item) for item in value[:3])
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+class Reads(msgspec.Struct, frozen=True):
+    """The reads that brought tokens: when each came (ns) and how many pieces of text it completed."""
+
+    at_ns: Sequence[int]
+    pieces: Sequence[int]
+
+
+def reads_of(token_end: Sequence[int], read_end: Sequence[int], read_ns: Sequence[int]) -> tuple[Reads, list[int]]:
+    """The reads with tokens, and for each piece of text which of these reads completed its line."""
+    at_ns, pieces = array("q"), array("l")
+    owner: list[int] = []
+    last = -1
+    low = 0
+    for end in token_end:
+        low = bisect_left(read_end, end, low)
+        low = min(low, len(read_end) - 1)
+        if low != last:
+            at_ns.append(read_ns[low])
+            pieces.append(0)
+            last = low
+        pieces[-1] += 1
+        owner.append(len(at_ns) - 1)
+    return Reads(at_ns, pieces), owner

@@ -1,0 +1,99 @@
+"""What a running benchmark says: frozen structs, one JSON line each.
+
+A reader skips events and fields that it does not know; `v` changes when a field changes its meaning.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from infertui.metric import CallRecord, Summary
+
+VERSION = 1
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    v: int = VERSION
+
+
+class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):
+    run: int
+    experiment: int
+    server: str
+    model: str
+    scenario: str
+    rounds: int
+    calls: int  # in all measured blocks together
+    clock_ns: int  # perf_counter_ns and …
+    unix_ns: int  # … the time of day at the same instant
+
+
+class BlockStarted(_Event, frozen=True, kw_only=True, tag="block_started"):
+    run: int
+    role: str
+    round: int
+    calls: int
+    concurrency: int | None
+
+
+class Ticked(_Event, frozen=True, kw_only=True, tag="ticked"):
+    """The block at hand, at most five times a second. A slow reader misses some, never the ends of calls."""
+
+    run: int
+    role: str
+    round: int
+    total: int
+    sent: int
+    ended: int
+    active: int
+    failed: int
+    tokens: int
+    tokens_per_s: float
+    elapsed_s: float
+    left_s: float | None
+    ttft_ms: float | None  # median so far
+    e2e_ms: float | None
+
+
+class CallEnded(_Event, frozen=True, kw_only=True, tag="call_ended"):
+    """Said when the call is in the database (`stored`), or when it could not be put there."""
+
+    run: int
+    call: CallRecord
+    stored: bool = True
+
+
+class BlockEnded(_Event, frozen=True, kw_only=True, tag="block_ended"):
+    run: int
+    role: str
+    round: int
+    elapsed_s: float
+
+
+class Warned(_Event, frozen=True, kw_only=True, tag="warned"):
+    run: int | None
+    message: str
+
+
+class RunEnded(_Event, frozen=True, kw_only=True, tag="run_ended"):
+    run: int
+    status: str
+    summary: Summary
+
+
+Event = RunStarted | BlockStarted | Ticked | CallEnded | BlockEnded | Warned | RunEnded
+
+_decoder = msgspec.json.Decoder(Event)
+
+
+def line(event: Event) -> bytes:
+    return msgspec.json.encode(event) + b"\n"
+
+
+def parse(data: bytes) -> Event | None:
+    """The event of a line, or None for one that this version does not know."""
+    try:
+        event: Event = _decoder.decode(data)
+    except msgspec.ValidationError:
+        return None
+    return event

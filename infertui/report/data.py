@@ -1,0 +1,60 @@
+"""Runs as one JSON object: what --json prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from infertui.bench import Report
+from infertui.metric import METRICS, CallRecord
+from infertui.store import RunRow
+
+GENERATOR = ("lag_p99_ms", "lag_max_ms", "loop_lag_p99_ms", "cpu_s", "cpu_us_per_token")
+
+
+def run_object(report: Report) -> dict[str, Any]:
+    summary = report.summary
+    return {
+        "id": report.id,
+        "server": report.server,
+        "url": report.url,
+        "model": report.model,
+        "scenario": report.scenario,
+        "label": report.label,
+        "status": report.status,
+        "message": report.message,
+        "started_at": report.started_at,
+        "valid": summary.valid,
+        "warnings": summary.warnings,
+        "calls": summary.calls,
+        "token_source": summary.n_source,
+        "metrics": {key: summary.metrics[key] for key in METRICS if key in summary.metrics},
+        "errors": summary.errors,
+        "generator": {key: getattr(summary.generator, key) for key in GENERATOR},
+    }
+
+
+def runs_text(reports: Sequence[Report]) -> str:
+    return encoded({"runs": [run_object(report) for report in reports]})
+
+
+def run_text(report: Report, calls: Sequence[CallRecord]) -> str:
+    return encoded({"runs": [{**run_object(report), "call_list": calls}]})
+
+
+def list_text(rows: Sequence[RunRow]) -> str:
+    return encoded({"runs": [listed(row) for row in rows]})
+
+
+def listed(row: RunRow) -> dict[str, Any]:
+    """A run in a list: what it was, and its figures where it has come to an end."""
+    summary = msgspec.json.decode(row.summary) if row.summary else {}
+    keys = ("id", "server", "url", "model", "scenario", "label", "status", "message", "started_at", "ended_at")
+    known = {key: getattr(row, key) for key in keys}
+    return {**known, "valid": summary.get("valid"), "metrics": summary.get("metrics", {})}
+
+
+def encoded(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value)).decode()

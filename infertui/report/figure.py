@@ -1,0 +1,47 @@
+"""How a figure is written: the same everywhere. Unknown is –, never a zero."""
+
+from __future__ import annotations
+
+from infertui.metric import METRICS
+from infertui.stats import Distribution
+
+UNKNOWN = "–"
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Four digits at most before rounding hides something: 0.123, 12.3, 1,234."""
+    if value is None:
+        return UNKNOWN
+    size = abs(value)
+    text = (
+        f"{value:,.0f}"
+        if size >= 1000
+        else f"{value:.1f}"
+        if size >= 10
+        else f"{value:.2f}"
+        if size >= 1
+        else f"{value:.3f}"
+    )
+    return f"{text} {unit}" if unit else text
+
+
+def percent(value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    return f"{100 * value:.0f} %" if value in (0, 1) else f"{100 * value:.1f} %"
+
+
+def of_metric(key: str, value: Distribution | float | None) -> str:
+    """A metric as one figure: a run's own number, or the median of many."""
+    shown = value.p50 if isinstance(value, Distribution) else value
+    return percent(shown) if key == "success_rate" else number(shown, METRICS[key].unit)
+
+
+def seconds(value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    if value < 60:
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

@@ -1,0 +1,170 @@
+"""Runs as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from infertui.bench import Report
+from infertui.metric import METRICS, Bound, CallRecord, Summary
+from infertui.report.figure import UNKNOWN, number, of_metric, percent, seconds
+from infertui.stats import ENOUGH, Distribution
+from infertui.store import RunRow
+from infertui.text import plain
+
+COLUMNS = ("n", "mean", "min", "p50", "p90", "p95", "p99", "max")
+# What a reader wants first; the rest is in --json and in `show --all`.
+SHOWN = ("ttft_ms", "ttfa_ms", "itl_ms", "e2e_ms", "effective_tps", "decode_tps", "prefill_tps", "queue_ms")
+RUN_LINE = ("output_tps", "requests_per_min", "success_rate", "wall_s", "calls_in_decode", "speedup", "goodput_per_min")
+
+
+def console() -> Console:
+    """For stdout: as wide as the terminal, or wide enough for a table where there is none."""
+    found = Console(highlight=False, markup=False, emoji=False)
+    if not found.is_terminal:
+        found.width = 120
+    return found
+
+
+def report_view(report: Report, every: bool = False) -> RenderableType:
+    """A run: what it was, its distributions, its own figures, and what to know before believing them."""
+    summary = report.summary
+    title = Text.assemble(
+        (f"run {report.id}", "bold"),
+        f"  {report.scenario} · {plain(report.server, 60)} · {plain(report.model, 60)}",
+        (f"  {plain(report.label, 40)}" if report.label else "", "cyan"),
+        ("" if report.status == "done" else f"  {report.status}", "bold yellow"),
+        ("" if summary.valid else "  not valid", "bold red"),
+    )
+    parts: list[RenderableType] = [title]
+    if any(_some(summary, key) for key in SHOWN):
+        parts.append(_distributions(summary, every))
+    parts.append(_own_figures(summary, every))
+    parts += [Text(f"error: {kind} × {count}", "red") for kind, count in summary.errors.items()]
+    parts += [Text(f"! {plain(warning, 400)}", "yellow") for warning in summary.warnings]
+    parts.append(Text(_generator_line(summary), "dim"))
+    return Group(*parts, "")
+
+
+def _some(summary: Summary, key: str) -> bool:
+    value = summary.metrics.get(key)
+    return value.n > 0 if isinstance(value, Distribution) else value is not None
+
+
+def _distributions(summary: Summary, every: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", no_wrap=True)
+    table.add_column("unit", style="dim", no_wrap=True)
+    for column in COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True, style="bold" if column == "p50" else "")
+    lacking = set()
+    for key, value in summary.metrics.items():
+        if not isinstance(value, Distribution) or not value.n or (key not in SHOWN and not every):
+            continue
+        figures = [getattr(value, column) for column in COLUMNS[1:]]
+        lacking |= {column for column, figure in zip(COLUMNS[1:], figures, strict=True) if figure is None}
+        table.add_row(METRICS[key].label, METRICS[key].unit, str(value.n), *(number(figure) for figure in figures))
+    if lacking:
+        needs = ", ".join(f"p{percent} {least}" for percent, least in ENOUGH.items() if f"p{percent}" in lacking)
+        table.caption = f"{UNKNOWN} n too small: {needs} values needed"
+        table.caption_justify = "left"
+    return table
+
+
+def _own_figures(summary: Summary, every: bool) -> Text:
+    shown = Text()
+    for key, value in summary.metrics.items():
+        if isinstance(value, Distribution) or value is None or not (every or key in RUN_LINE):
+            continue
+        figure = seconds(value) if key == "wall_s" else of_metric(key, value)
+        shown.append(f"{METRICS[key].label} ", "dim").append(figure, "bold").append("   ")
+    return shown
+
+
+def _generator_line(summary: Summary) -> str:
+    own = summary.generator
+    parts = [f"{summary.calls} calls"]
+    if summary.n_source:
+        parts.append(f"tokens by {summary.n_source}")
+    if own.lag_p99_ms is not None:
+        parts.append(f"own lag p99 {number(own.lag_p99_ms, 'ms')}")
+    if own.cpu_us_per_token is not None:
+        parts.append(f"own CPU {number(own.cpu_us_per_token, 'µs')} a token")
+    return " · ".join(parts)
+
+
+def calls_view(calls: Sequence[CallRecord], bounds: Sequence[Bound] = ()) -> Table:
+    """Each call of a run, in the order in which they ended."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    heads = ("call", "prompt", "lane", "due s", "ttft ms", "e2e ms", "tok", "tok/s", "decode", "queue", "outcome")
+    for head in heads:
+        table.add_column(head, justify="left" if head in ("call", "prompt", "outcome") else "right", no_wrap=True)
+    if bounds:
+        table.add_column("target")
+    start = min((call.sched_ns for call in calls), default=0)
+    for call in calls:
+        outcome = call.finish or "ok" if call.good else f"{call.outcome}: {call.message}"
+        row: list[str | Text] = [
+            call.name,
+            plain(call.prompt_id, 24),
+            str(call.lane),
+            f"{(call.sched_ns - start) / 1e9:.2f}",
+            number(call.ttft_ms),
+            number(call.e2e_ms),
+            str(call.n_output) if call.n_output is not None else UNKNOWN,
+            number(call.effective_tps),
+            number(call.decode_tps),
+            number(call.queue_ms),
+            Text(plain(outcome, 60), "" if call.good else "red"),
+        ]
+        if bounds:
+            counted = call.role == "measured"
+            met = call.good and all(bound.met(call) for bound in bounds)
+            row.append(Text("met" if met else "missed", "green" if met else "red") if counted else Text(UNKNOWN))
+        table.add_row(*row, style="" if call.role == "measured" else "dim")
+    return table
+
+
+def targets_view(calls: Sequence[CallRecord], bounds: Sequence[Bound]) -> Table:
+    """How many of the measured calls keep each bound, and all of them."""
+    measured = [call for call in calls if call.role == "measured" and call.outcome != "cancelled"]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("target")
+    table.add_column("met", justify="right")
+    table.add_column("of", justify="right")
+    table.add_column("", justify="right")
+
+    def line(name: str, met: int) -> None:
+        table.add_row(name, str(met), str(len(measured)), percent(met / len(measured) if measured else None))
+
+    for bound in bounds:
+        metric = METRICS[bound.key]
+        sign = "≤" if metric.better == "lower" else "≥"
+        line(
+            f"{metric.label} {sign} {number(bound.worst, metric.unit)}", sum(c.good and bound.met(c) for c in measured)
+        )
+    if len(bounds) > 1:
+        line("all of them", sum(c.good and all(bound.met(c) for bound in bounds) for c in measured))
+    return table
+
+
+def runs_view(rows: Sequence[RunRow]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for head in ("run", "when (UTC)", "scenario", "server", "model", "label", "status"):
+        table.add_column(head, no_wrap=True, justify="right" if head == "run" else "left")
+    for head in ("ttft p50", "e2e p50", "tok/s", "success"):
+        table.add_column(head, no_wrap=True, justify="right")
+    for row in rows:
+        summary = msgspec.json.decode(row.summary, type=Summary) if row.summary else None
+        figures = [UNKNOWN] * 4
+        if summary is not None:
+            keys = ("ttft_ms", "e2e_ms", "output_tps", "success_rate")
+            figures = [of_metric(key, summary.metrics.get(key)) for key in keys]
+        status = row.status if summary is None or summary.valid else f"{row.status}, not valid"
+        who = (plain(row.server, 28), plain(row.model, 28), plain(row.label, 20), status)
+        table.add_row(str(row.id), row.started_at[:16].replace("T", " "), row.scenario, *who, *figures)
+    return table

@@ -1,0 +1,72 @@
+"""What a scenario is: a name, its parameters, and the blocks of calls that it makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from infertui.errors import UsageError
+from infertui.scenario.corpus import pick
+from infertui.scenario.plan import Block, Call, Plan, Prompt, Role
+
+WARMUP_TOKENS = 16
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user may set. None: the scenario's own default."""
+
+    requests: int | None = None
+    concurrency: int | None = None
+    rounds: int = 1
+    max_tokens: int | None = None
+    kinds: tuple[str, ...] = ()
+    warmup: int | None = None
+    alone: bool = True
+    seed: int = 0  # of the choice of prompts, not of the model's sampling
+
+    def checked(self) -> Params:
+        for name, least in (("requests", 1), ("concurrency", 1), ("rounds", 1), ("max_tokens", 1), ("warmup", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"--{name.replace('_', '-')} {value}: it takes {least} or more")
+        return self
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """`prepare` makes the blocks that come once, before the first round; `round` the measured block of a round."""
+
+    name: str
+    title: str
+    does: str
+    prepare: Callable[[Params], Iterator[Block]]
+    round: Callable[[Params, int], Block]
+
+
+def prompts(params: Params, count: int) -> list[Prompt]:
+    return pick(count, seed=params.seed, kinds=params.kinds or None)
+
+
+def calls_of(chosen: Sequence[Prompt], params: Params, prefix: str, max_tokens: int | None = None) -> tuple[Call, ...]:
+    """A call a prompt, in order, each as soon as there is a place for it."""
+    width = max(3, len(str(len(chosen))))
+    return tuple(
+        Call(
+            name=f"{prefix}-{number:0{width}}",
+            prompt=prompt,
+            max_tokens=max_tokens or params.max_tokens or prompt.max_tokens,
+        )
+        for number, prompt in enumerate(chosen, 1)
+    )
+
+
+def block(role: Role, round: int, calls: tuple[Call, ...], concurrency: int) -> Block:
+    return Block(role, round, Plan(calls, concurrency))
+
+
+def warmup(params: Params, chosen: Sequence[Prompt], concurrency: int, count: int) -> Iterator[Block]:
+    """Calls that load, compile and fill what a server does at its first request. Stored, never counted."""
+    if count:
+        most = min(WARMUP_TOKENS, params.max_tokens or WARMUP_TOKENS)
+        used = [chosen[index % len(chosen)] for index in range(count)]
+        yield block("warmup", 0, calls_of(used, params, "warmup", most), concurrency)

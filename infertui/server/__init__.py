@@ -1,0 +1,1 @@
+"""Whom calls are sent to: everything about a server that is not timed."""

@@ -1,0 +1,545 @@
+"""The database: the only SQL of the project. Rows in, structs out.
+
+One SQLite file in WAL mode. `Store` opens it, refuses what is not ours, migrates what is older, and reads. `Writer` is
+the thread through which a run's calls go: each is committed as it ends, in batches of at most a tenth of a second.
+sqlite-utils makes and changes the schema; it is imported only then, because it costs more to import than a run does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import secrets
+import sqlite3
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from infertui.errors import StoreError, UsageError
+from infertui.metric import CallRecord
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+APPLICATION_ID = 0x494E4654  # "INFT"
+BATCH_S = 0.1
+BUSY_MS = 10_000
+
+
+# The schema. A migration never changes once it has been released; a change is a new one at the end of the list.
+
+
+def _first(db: Database) -> None:
+    text = {"id": int, "hash": str}
+    db.table("experiment").create(
+        {"id": int, "uid": str, "asked_at": str, "asked": str}, pk="id", not_null={"uid", "asked"}
+    )
+    db.table("machine").create({**text, "facts": str}, pk="id", not_null={"hash", "facts"})
+    db.table("server").create(
+        {**text, "kind": str, "name": str, "url": str, "facts": str}, pk="id", not_null={"hash", "name", "url"}
+    )
+    db.table("prompt").create({"hash": str, "messages": str}, pk="hash")
+    db.table("reply").create({"hash": str, "text": str, "thought": str}, pk="hash")
+    db.table("run").create(
+        {
+            "id": int,
+            "experiment_id": int,
+            "server_id": int,
+            "machine_id": int,
+            "scenario": str,
+            "model": str,
+            "params": str,
+            "plan_hash": str,
+            "label": str,
+            "note": str,
+            "status": str,
+            "message": str,
+            "pid": int,
+            "pid_started": float,
+            "started_at": str,
+            "ended_at": str,
+            "clock_ns": int,
+            "unix_ns": int,
+            "warnings": str,
+            "generator": str,
+            "summary": str,
+        },
+        pk="id",
+        not_null={"experiment_id", "server_id", "machine_id", "scenario", "model", "status", "started_at"},
+        foreign_keys=[("experiment_id", "experiment"), ("server_id", "server"), ("machine_id", "machine")],
+    )
+    stamps = ("sched_ns", "send_ns", "headers_ns", "first_ns", "first_answer_ns", "last_ns", "end_ns")
+    counts = ("connect_ns", "connect_wait_ns", "connection_use", "reopened", "n_prompt", "n_cached", "n_output")
+    figures = ("ttft_ms", "ttfa_ms", "e2e_ms", "effective_tps", "decode_tps", "prefill_tps", "queue_ms", "headers_ms")
+    more = ("connect_ms", "sched_ttft_ms", "sched_e2e_ms", "server_decode_tps", "n_first")
+    told = ("server_prompt_n", "server_prompt_ms", "server_decode_ms", "server_queue_ms")
+    db.table("call").create(
+        {
+            "id": int,
+            "run_id": int,
+            **dict.fromkeys(("name", "role", "kind", "prompt_id", "prompt_hash"), str),
+            **dict.fromkeys(
+                ("round", "lane", "max_tokens", *stamps, *counts, "n_reasoning", "n_pieces", "status"), int
+            ),
+            **dict.fromkeys((*figures, *more, *told), float),
+            **dict.fromkeys(("n_source", "queue_source", "outcome", "message", "finish", "note"), str),
+            **dict.fromkeys(("reply_hash", "response_id"), str),
+            "headers_mean_slot": int,
+        },
+        pk="id",
+        not_null={"run_id", "name", "role", "outcome"},
+        foreign_keys=[("run_id", "run")],
+    )
+    db.table("call").create_index(["run_id"])
+    db.table("reads").create({"call_id": int, "at_us": bytes, "pieces": bytes, "sent_us": bytes}, pk="call_id")
+    db.table("tag").create({"run_id": int, "name": str}, pk=("run_id", "name"))
+    for table, column in (("machine", "hash"), ("server", "hash"), ("experiment", "uid")):
+        db.table(table).create_index([column], unique=True)
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_first]
+SCHEMA = len(MIGRATIONS)
+
+
+class RunRow(msgspec.Struct, kw_only=True):
+    """A run as the database has it. `summary` is its figures as JSON, empty until it has ended."""
+
+    id: int
+    experiment_id: int
+    server_id: int
+    machine_id: int
+    scenario: str
+    model: str
+    params: str = "{}"
+    plan_hash: str = ""
+    label: str = ""
+    note: str = ""
+    status: str = "running"
+    message: str = ""
+    pid: int = 0
+    pid_started: float = 0.0
+    started_at: str = ""
+    ended_at: str | None = None
+    clock_ns: int = 0
+    unix_ns: int = 0
+    warnings: str = "[]"
+    generator: str = "{}"
+    summary: str = ""
+    server: str = ""
+    url: str = ""
+    server_facts: str = "{}"
+
+
+RUN_COLUMNS = (
+    *("experiment_id", "server_id", "machine_id", "scenario", "model", "params", "plan_hash", "label"),
+    *("status", "pid", "pid_started", "started_at", "clock_ns", "unix_ns"),
+)
+CALL_COLUMNS = tuple(field.name for field in msgspec.structs.fields(CallRecord))
+INSERT_CALL = f"INSERT INTO call (run_id, {', '.join(CALL_COLUMNS)}) VALUES (?, {', '.join('?' * len(CALL_COLUMNS))})"
+SELECT_RUN = (
+    "SELECT run.*, server.name AS server, server.url AS url, server.facts AS server_facts "
+    "FROM run JOIN server ON server.id = run.server_id"
+)
+
+
+class Store:
+    """An open database. `write=False` opens it to look only, also where nothing may be written."""
+
+    def __init__(self, path: Path, write: bool = True) -> None:
+        self.path = path
+        self.connection = _open(path, write)
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            yield self.connection
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("ROLLBACK")
+            raise _clear(error, self.path) from None
+
+    # What a run writes before and after its timed parts.
+
+    def add_experiment(self, asked: bytes) -> tuple[int, str]:
+        """A new experiment: its id, and the random name from which its nonces are derived."""
+        uid = secrets.token_hex(8)
+        with self._change() as db:
+            row = db.execute(
+                "INSERT INTO experiment (uid, asked_at, asked) VALUES (?, ?, ?)", (uid, _now(), asked.decode())
+            )
+        return _id(row), uid
+
+    def add_machine(self, hash: str, facts: bytes) -> int:
+        with self._change() as db:
+            db.execute("INSERT OR IGNORE INTO machine (hash, facts) VALUES (?, ?)", (hash, facts.decode()))
+            found = db.execute("SELECT id FROM machine WHERE hash = ?", (hash,)).fetchone()
+        return int(found[0])
+
+    def add_server(self, hash: str, kind: str, name: str, url: str, facts: bytes) -> int:
+        with self._change() as db:
+            values = (hash, kind, name, url, facts.decode())
+            db.execute("INSERT OR IGNORE INTO server (hash, kind, name, url, facts) VALUES (?, ?, ?, ?, ?)", values)
+            found = db.execute("SELECT id FROM server WHERE hash = ?", (hash,)).fetchone()
+        return int(found[0])
+
+    def add_run(self, **columns: Any) -> int:
+        columns = {"status": "running", "started_at": _now(), **columns}
+        names = [name for name in RUN_COLUMNS if name in columns]
+        marks = ", ".join("?" * len(names))
+        with self._change() as db:
+            row = db.execute(
+                f"INSERT INTO run ({', '.join(names)}) VALUES ({marks})",
+                [columns[name] for name in names],
+            )
+        return _id(row)
+
+    def set_server(self, run_id: int, server_id: int) -> None:
+        with self._change() as db:
+            db.execute("UPDATE run SET server_id = ? WHERE id = ?", (server_id, run_id))
+
+    def end_run(
+        self, run_id: int, status: str, message: str, warnings: Sequence[str], generator: bytes, summary: bytes
+    ) -> None:
+        values = (status, message, _now(), _json(list(warnings)), generator.decode(), summary.decode(), run_id)
+        with self._change() as db:
+            db.execute(
+                "UPDATE run SET status = ?, message = ?, ended_at = ?, warnings = ?, generator = ?, summary = ? "
+                "WHERE id = ?",
+                values,
+            )
+
+    def mark_interrupted(self, runs: Sequence[int]) -> None:
+        with self._change() as db:
+            db.executemany(
+                "UPDATE run SET status = 'interrupted', message = 'its runner is gone' WHERE id = ?",
+                [(run,) for run in runs],
+            )
+
+    # What is read.
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        try:
+            return self.connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise _clear(error, self.path) from None
+
+    def cut_off(self, alive: Callable[[int, float], bool]) -> list[int]:
+        """Runs that say they are running, but whose runner is gone. Everything that had ended is there."""
+        rows = self._rows("SELECT id, pid, pid_started FROM run WHERE status = 'running'")
+        return [int(row["id"]) for row in rows if not alive(int(row["pid"] or 0), float(row["pid_started"] or 0))]
+
+    def runs(self, limit: int | None = None) -> list[RunRow]:
+        """The newest first."""
+        rows = self._rows(f"{SELECT_RUN} ORDER BY run.id DESC LIMIT ?", (-1 if limit is None else limit,))
+        return [_run(row) for row in rows]
+
+    def run(self, name: str) -> RunRow:
+        """A run by its number, by its label (the newest that has it), or the newest of all as `last`."""
+        if name == "last":
+            rows = self._rows(f"{SELECT_RUN} ORDER BY run.id DESC LIMIT 1")
+        elif name.isdecimal():
+            rows = self._rows(f"{SELECT_RUN} WHERE run.id = ?", (int(name),))
+        else:
+            rows = self._rows(f"{SELECT_RUN} WHERE run.label = ? ORDER BY run.id DESC LIMIT 1", (name,))
+        if not rows:
+            count = self._rows("SELECT count(*) AS n FROM run")[0]["n"]
+            hint = "`infertui list runs` shows them" if count else "there are no runs yet: `infertui run` makes one"
+            raise UsageError(f"no run {name!r} in {self.path}", hint)
+        return _run(rows[0])
+
+    def calls(self, run_id: int) -> list[CallRecord]:
+        rows = self._rows(f"SELECT {', '.join(CALL_COLUMNS)} FROM call WHERE run_id = ? ORDER BY id", (run_id,))
+        return [msgspec.convert(dict(row), CallRecord, strict=False) for row in rows]
+
+    def reads(self, run_id: int) -> dict[str, tuple[array[int], array[int], array[int]]]:
+        """By a call's name, in µs from its sending: when tokens came, pieces a read, when the server sent each."""
+        rows = self._rows(
+            "SELECT call.name, reads.* FROM reads JOIN call ON call.id = reads.call_id WHERE call.run_id = ? "
+            "ORDER BY call.id",
+            (run_id,),
+        )
+        return {row["name"]: tuple(unpack(row[key]) for key in ("at_us", "pieces", "sent_us")) for row in rows}  # type: ignore[misc]
+
+    def reply(self, hash: str) -> tuple[str, str]:
+        """What was answered, and what was thought before it."""
+        rows = self._rows("SELECT text, thought FROM reply WHERE hash = ?", (hash,))
+        return (rows[0]["text"], rows[0]["thought"]) if rows else ("", "")
+
+    def facts(self, table: str, row_id: int) -> dict[str, Any]:
+        if table not in ("machine", "server"):
+            raise ValueError(table)
+        rows = self._rows(f"SELECT facts FROM {table} WHERE id = ?", (row_id,))
+        return msgspec.json.decode(rows[0]["facts"]) if rows else {}
+
+
+class _Job(msgspec.Struct):
+    """Something to write, and what to do once it is committed (True) or cannot be for now (False)."""
+
+    work: Callable[[sqlite3.Connection], None]
+    then: Callable[[bool], None]
+
+
+class Writer:
+    """The one thread that writes while a run is timed. What cannot be written is kept and tried again."""
+
+    def __init__(self, path: Path, on_trouble: Callable[[str], None] = lambda message: None) -> None:
+        self.path = path
+        self.trouble = ""
+        self._on_trouble = on_trouble
+        self._jobs: queue.SimpleQueue[_Job | threading.Event | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
+        self._thread.start()
+
+    def call(
+        self,
+        run_id: int,
+        record: CallRecord,
+        reads: tuple[array[int], array[int], array[int]],
+        prompt: bytes,
+        reply: tuple[str, str],
+        then: Callable[[bool], None] = lambda stored: None,
+    ) -> None:
+        """Keep a call that has ended. `then` is called in the writer's thread."""
+
+        def work(db: sqlite3.Connection) -> None:
+            row = db.execute(INSERT_CALL, (run_id, *(getattr(record, name) for name in CALL_COLUMNS)))
+            at_us, pieces, sent_us = reads
+            if at_us:
+                plain = pieces.count(1) == len(pieces)  # one piece a read, as nearly always: not worth a column
+                packed = (pack(at_us), None if plain else pack(pieces), pack(sent_us) if sent_us else None)
+                db.execute(
+                    "INSERT INTO reads (call_id, at_us, pieces, sent_us) VALUES (?, ?, ?, ?)", (_id(row), *packed)
+                )
+            db.execute("INSERT OR IGNORE INTO prompt VALUES (?, ?)", (record.prompt_hash, prompt.decode()))
+            if record.reply_hash:
+                texts = [text.encode("utf-8", "replace").decode() for text in reply]
+                db.execute("INSERT OR IGNORE INTO reply VALUES (?, ?, ?)", (record.reply_hash, *texts))
+
+        self._jobs.put(_Job(work, then))
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Wait until everything is committed; a StoreError says why it cannot be."""
+        done = threading.Event()
+        self._jobs.put(done)
+        if not done.wait(timeout_s) or self.trouble:
+            raise StoreError(self.trouble or f"{self.path} did not take the last calls within {timeout_s:g} s")
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._thread.join(timeout=30)
+
+    def _write(self) -> None:
+        connection: sqlite3.Connection | None = None
+        kept: list[_Job] = []  # refused by the disk so far
+        tried = 0.0
+        open_ = True
+        while open_:
+            jobs, flushed, open_ = self._batch()
+            wait = kept and not flushed and open_ and time.monotonic() - tried < 1.0
+            if wait or not (kept or jobs):
+                kept += jobs
+            else:
+                tried = time.monotonic()
+                try:
+                    if connection is None:
+                        connection = _connect(self.path, write=True)
+                    _commit(connection, kept + jobs)
+                except sqlite3.Error as error:
+                    if not self.trouble:
+                        self.trouble = str(_clear(error, self.path))
+                        self._on_trouble(self.trouble)
+                    kept += jobs
+                else:
+                    kept, self.trouble = [], ""
+            for job in jobs:
+                job.then(not kept)
+            for event in flushed:
+                event.set()
+        if connection is not None:
+            connection.close()
+
+    def _batch(self) -> tuple[list[_Job], list[threading.Event], bool]:
+        """What is waiting, for at most a tenth of a second; who wants to know that it is written; whether to go on."""
+        jobs: list[_Job] = []
+        until = time.monotonic() + BATCH_S
+        while True:
+            try:
+                item = self._jobs.get(block=not jobs)
+            except queue.Empty:
+                return jobs, [], True
+            if item is None:
+                return jobs, [], False
+            if isinstance(item, threading.Event):
+                return jobs, [item], True
+            if not jobs:
+                until = time.monotonic() + BATCH_S
+            jobs.append(item)
+            if time.monotonic() >= until:
+                return jobs, [], True
+
+
+def _commit(db: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            job.work(db)
+        db.execute("COMMIT")
+    except sqlite3.Error:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+# Opening.
+
+
+def _connect(path: Path, write: bool) -> sqlite3.Connection:
+    if write:
+        connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+    else:
+        # On a read-only disk there is no place for WAL's side files; nobody writes there, so it may be taken as it is.
+        still = "" if os.access(path.parent, os.W_OK) or Path(f"{path}-wal").exists() else "&immutable=1"
+        address = f"{path.resolve().as_uri()}?mode=ro{still}"
+        connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_MS / 1000)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _open(path: Path, write: bool) -> sqlite3.Connection:
+    new = not path.exists()
+    if new and not write:
+        raise UsageError(f"there is no database at {path}", "`infertui run` makes one; --db FILE names another")
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder", "--db wants a file")
+    try:
+        if new:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise StoreError(f"cannot make {path}: {error.strerror}", "--db FILE names another place") from None
+    try:
+        connection = _connect(path, write)
+        _known(connection, path)
+        version = _version(connection)
+        if version < SCHEMA:
+            if not write:
+                raise StoreError(f"{path} is of an older InferTUI", "any `infertui run` brings it up to date")
+            _migrate(connection, path)
+        elif write:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise _clear(error, path) from None
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _known(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse what is not ours before a byte of it is changed."""
+    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    if application != APPLICATION_ID and (tables or application):
+        raise StoreError(f"{path} is a database of another program", "--db FILE names one of ours, or a new one")
+    if _version(connection) > SCHEMA:
+        raise StoreError(
+            f"{path} was written by a newer InferTUI (schema {_version(connection)}, this one knows {SCHEMA})",
+            "update InferTUI, or name another file with --db",
+        )
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """All that is missing in one transaction: a database is of one version or of the next, never between."""
+    from sqlite_utils import Database
+
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _known(connection, path)
+        db = Database(connection, execute_plugins=False)
+        for migration in MIGRATIONS[_version(connection) :]:
+            migration(db)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _clear(error: sqlite3.Error, path: Path) -> StoreError:
+    """SQLite's words as one line that says what to do."""
+    text = str(error)
+    if "readonly" in text or "unable to open" in text:
+        return StoreError(f"{path} cannot be written: it or its folder is read-only", "--db FILE names another place")
+    if "not a database" in text or "malformed" in text:
+        return StoreError(f"{path} is damaged or no SQLite database", "move it away, or name another with --db")
+    if "locked" in text:
+        return StoreError(f"{path} is locked by another program", "end that program, or name another file with --db")
+    if "full" in text or "disk I/O" in text:
+        return StoreError(f"{path} takes no more: {text}", "make room on its disk, or name another place with --db")
+    return StoreError(f"{path}: {text}")
+
+
+# Small things.
+
+
+def pack(values: array[int]) -> bytes:
+    """Little-endian 32-bit numbers: µs up to 71 minutes."""
+    packed = array("I", values)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def unpack(data: bytes | None) -> array[int]:
+    values = array("I")
+    if data:
+        values.frombytes(data)
+        if sys.byteorder == "big":
+            values.byteswap()
+    return values
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _id(row: sqlite3.Cursor) -> int:
+    assert row.lastrowid is not None
+    return row.lastrowid
+
+
+def _run(row: sqlite3.Row) -> RunRow:
+    return msgspec.convert({key: row[key] for key in row.keys() if row[key] is not None}, RunRow)  # noqa: SIM118
