@@ -24,7 +24,8 @@ import msgspec
 
 from infertui import metric, stats
 from infertui.client.api import CHAT, COMPLETIONS, NATIVE, Api
-from infertui.client.driver import Done, Drive, Live, Sender, Stop
+from infertui.client.driver import Drive, Live, Sender, Stop
+from infertui.client.record import Done
 from infertui.client.wire import Limits, Target
 from infertui.errors import ServerError, StoreError
 from infertui.event import BlockEnded, BlockStarted, CallEnded, Event, RunEnded, RunStarted, Ticked, Warned
@@ -148,10 +149,6 @@ class _Bench:
             return self._end()
         finally:
             self.writer.close()
-
-    @property
-    def stopped(self) -> bool:
-        return self.stop.soon
 
     def _begin(self, rounds: list[Block]) -> None:
         facts = machine.facts()

@@ -7,40 +7,28 @@ while it grows and to its end once it has ended; a place freed by a call is take
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Coroutine
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from infertui import metric
-from infertui.client.api import Api, Ask, take_whole
-from infertui.client.stream import BadStream, Decoder, Reads, Reply, error_text, reads_of
+from infertui.client import record
+from infertui.client.api import Api, Ask
+from infertui.client.record import Done, Flight
 from infertui.client.wire import Connection, Exchange, Failure, Limits, Target
-from infertui.metric import CallRecord
-from infertui.scenario.plan import Block, Call, Message, Plan, digest, order_of
-from infertui.text import plain
+from infertui.scenario.plan import Block, Call, Message, order_of
 
 TICK_S = 0.2
 SLICE_NS = 400_000
 AHEAD_NS = 1_000_000_000  # a connection waits idle no longer than this for its call
 PROBE_S = 0.05
 GRACE_S = 5.0  # what calls under way get to finish when the user stops a run
-
-
-class Done(msgspec.Struct):
-    """A call that has ended: its record, the reads that brought its tokens, and what it said."""
-
-    record: CallRecord
-    reads: Reads
-    text: str
-    thought: str
-    sent_ns: array[int]
-    fingerprint: str = ""
-    server: str = ""
 
 
 class Live(msgspec.Struct):
@@ -105,35 +93,6 @@ class Sender(msgspec.Struct, kw_only=True):
         return self.target.request(self.api.path, body)
 
 
-class _Flight:
-    """A call under way."""
-
-    __slots__ = (
-        "call",
-        "connect_ns",
-        "decoder",
-        "due_ns",
-        "exchange",
-        "index",
-        "lane",
-        "reopened",
-        "reply",
-        "use",
-        "wait_ns",
-    )
-
-    def __init__(self, index: int, call: Call, lane: int, due_ns: int) -> None:
-        self.index = index
-        self.call = call
-        self.lane = lane
-        self.due_ns = due_ns
-        self.connect_ns = self.wait_ns = 0
-        self.use = self.reopened = 0
-        self.exchange: Exchange | None = None
-        self.reply = Reply()
-        self.decoder: Decoder | None = None
-
-
 class Drive:
     """One block, once. `run` returns when every call has ended and is decoded, or when it was stopped."""
 
@@ -147,7 +106,7 @@ class Drive:
     ) -> None:
         self.sender = sender
         self.block = block
-        self.plan: Plan = block.plan
+        self.plan = block.plan
         self.on_done = on_done
         self.on_tick = on_tick
         self.stop = stop or Stop()
@@ -167,8 +126,8 @@ class Drive:
         self._requests: dict[int, bytes] = {}
         self._tasks: dict[asyncio.Task[None], int] = {}
         self._broken: BaseException | None = None
-        self._active: dict[int, tuple[_Flight, Connection]] = {}
-        self._landed: deque[tuple[_Flight, Failure | None, int]] = deque()
+        self._active: dict[int, tuple[Flight, Connection]] = {}
+        self._landed: deque[tuple[Flight, Failure | None, int]] = deque()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._left = len(calls)
@@ -221,8 +180,8 @@ class Drive:
             return
         while self._places and self._ready:
             since, index = self._ready.popleft()
-            self._begin(index, self._send(index, max(since, now), heapq.heappop(self._places)))
-        self._loop.call_soon(self._prepare)
+            place = heapq.heappop(self._places)
+            self._send(self._flight(index, max(since, now), place), index, place)
         while self._timed and self._timed[0][0] - AHEAD_NS <= time.perf_counter_ns():
             due, index = heapq.heappop(self._timed)
             self._begin(index, self._send_at(index, due))
@@ -231,6 +190,10 @@ class Drive:
                 self._timer.cancel()
             ahead = (self._timed[0][0] - AHEAD_NS - time.perf_counter_ns()) / 1e9
             self._timer = self._loop.call_later(max(0.0, ahead), lambda: self._pump(time.perf_counter_ns()))
+
+    def _flight(self, index: int, due: int, place: int) -> Flight:
+        call = self.plan.calls[index]
+        return Flight(call, place if call.lane is None else call.lane, due, self.sender.api, self.sender.stream)
 
     def _begin(self, index: int, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -243,16 +206,19 @@ class Drive:
             self._broken = task.exception()
         self._wake.set()
 
-    def _prepare(self) -> None:
-        """The next call's bytes are made before its place is free, not while it waits."""
-        if self._ready and not self._over:
-            index = self._ready[0][1]
+    async def _prepare(self) -> None:
+        """The next calls' bytes are made before their places are free, not while they wait."""
+        for _, index in list(islice(self._ready, self.plan.concurrency)):
             if index not in self._requests:
                 self._requests[index] = self.sender.request(self.plan.calls[index])
+                await asyncio.sleep(0)
 
     async def _send_at(self, index: int, due: int) -> None:
-        if not any(connection.reusable for connection in self._idle):
-            await self._open_ahead([index])
+        held = self._connection()
+        if held is None:
+            with contextlib.suppress(Failure):
+                held = await self.sender.target.open(self.sender.limits)
+        self._requests[index] = self.sender.request(self.plan.calls[index])
         await _until(due)
         if self._places and not self._waiting:
             place = heapq.heappop(self._places)
@@ -260,30 +226,16 @@ class Drive:
             waiter: asyncio.Future[int] = self._loop.create_future()
             self._waiting.append(waiter)
             place = await waiter
-        await self._send(index, due, place)
-
-    def _free(self, place: int, now: int) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(place)
-                return
-        heapq.heappush(self._places, place)
-        self._pump(now)
+        self._send(self._flight(index, due, place), index, place, held)
 
     # How a call is sent.
 
     async def _open_ahead(self, indices: list[int]) -> None:
         async def one(index: int) -> None:
             self._requests[index] = self.sender.request(self.plan.calls[index])
-            try:
-                connection = await self.sender.target.open(self.sender.limits)
-            except Failure:
-                return  # the call will meet it again, and keep it
-            connection.opened_ns = time.perf_counter_ns() - started
-            self._idle.append(connection)
+            with contextlib.suppress(Failure):  # the call itself will meet it again, and keep it
+                self._idle.append(await self.sender.target.open(self.sender.limits))
 
-        started = time.perf_counter_ns()
         await asyncio.gather(*(one(index) for index in indices))
 
     def _connection(self) -> Connection | None:
@@ -294,49 +246,64 @@ class Drive:
             connection.close()
         return None
 
-    async def _send(self, index: int, due: int, place: int) -> None:
-        call = self.plan.calls[index]
-        flight = _Flight(index, call, place if call.lane is None else call.lane, due)
-        request = self._requests.pop(index, None) or self.sender.request(call)
-        failure: Failure | None = None
-        ended = 0
-        for attempt in (0, 1):
-            connection = self._connection()
-            if connection is None:
-                asked = time.perf_counter_ns()
-                try:
-                    connection = await self.sender.target.open(self.sender.limits)
-                except Failure as error:
-                    failure, ended = error, time.perf_counter_ns()
-                    break
-                connection.opened_ns = time.perf_counter_ns() - asked
-                flight.wait_ns += connection.opened_ns
-            if self.stop.now:
-                connection.close()
-                return
-            flight.exchange = exchange = connection.start(request)
-            if not flight.use:
-                self._sent += 1
-            flight.use = connection.used
-            flight.connect_ns = connection.opened_ns
-            self._active[index] = (flight, connection)
-            await exchange.done
-            del self._active[index]
-            failure, ended = exchange.failure, exchange.end_ns
-            lost = failure is not None and failure.kind == "reset" and not exchange.first_byte_ns
-            if not (lost and connection.used > 1 and attempt == 0 and not self.stop.now):
-                break
+    def _send(self, flight: Flight, index: int, place: int, held: Connection | None = None) -> None:
+        """At once where a connection is open; otherwise as soon as one is."""
+        connection = held if held is not None and held.reusable else self._connection()
+        if connection is None:
+            self._begin(index, self._open_and_send(flight, index, place))
+        else:
+            self._start(flight, index, place, connection)
+
+    async def _open_and_send(self, flight: Flight, index: int, place: int) -> None:
+        asked = time.perf_counter_ns()
+        try:
+            connection = await self.sender.target.open(self.sender.limits)
+        except Failure as failure:
+            self._land(flight, index, place, failure, time.perf_counter_ns())
+            return
+        flight.wait_ns += time.perf_counter_ns() - asked
+        if self.stop.soon:
+            connection.close()
+        else:
+            self._start(flight, index, place, connection)
+
+    def _start(self, flight: Flight, index: int, place: int, connection: Connection) -> None:
+        request = self._requests.pop(index, None) or self.sender.request(flight.call)
+        exchange = connection.start(request)
+        self._sent += not flight.use
+        flight.exchange, flight.use, flight.connect_ns = exchange, connection.used, connection.opened_ns
+        self._active[index] = (flight, connection)
+        exchange.done.add_done_callback(lambda _: self._ended_one(flight, index, place, connection, exchange))
+
+    def _ended_one(self, flight: Flight, index: int, place: int, connection: Connection, exchange: Exchange) -> None:
+        failure = exchange.failure
+        unread = failure is not None and failure.kind == "reset" and not exchange.first_byte_ns
+        if unread and connection.used > 1 and not flight.reopened and not self.stop.soon and not self._over:
             flight.reopened = 1  # the server closed it while it was idle: no fault of this call
-            flight.wait_ns += ended - exchange.send_ns
-        if failure is None and connection is not None and connection.reusable:
+            flight.wait_ns += exchange.end_ns - exchange.send_ns
+            self._begin(index, self._open_and_send(flight, index, place))
+            return
+        if failure is None and connection.reusable:
             self._idle.append(connection)
+        self._land(flight, index, place, failure, exchange.end_ns)
+
+    def _land(self, flight: Flight, index: int, place: int, failure: Failure | None, ended: int) -> None:
+        """A call has ended: its place goes to the next one first, then what it said is decoded."""
+        self._active.pop(index, None)
         self._landed.append((flight, failure, ended))
-        self._wake.set()
         for follower in self._followers[index]:
             self._missing[follower] -= 1
             if not self._missing[follower]:
                 self._enqueue(follower, ended)
-        self._free(place, ended)
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(place)
+                break
+        else:
+            heapq.heappush(self._places, place)
+        self._pump(ended)
+        self._wake.set()
 
     # What a call said.
 
@@ -350,10 +317,11 @@ class Drive:
                 break
             while self._landed:
                 flight, failure, ended = self._landed.popleft()
-                await self._decoded(flight, final=True)
+                await self._decoded(flight)
+                flight.decode(0, final=True)
                 self._left -= 1
                 self._ended += 1
-                done = self._record(flight, failure, ended)
+                done = record.done(flight, self.block, failure, ended)
                 self._failed += not done.record.good
                 self._tokens += done.record.n_pieces
                 self.on_done(done)
@@ -368,17 +336,15 @@ class Drive:
                     await self._wake.wait()
             except TimeoutError:
                 pass
-            # one turn of the loop between an end and its decoding: the next call is sent first
-            await asyncio.sleep(0)
 
     async def _look(self) -> None:
+        await self._prepare()
         limit = int(self.sender.limits.first_token_s * 1e9)
         growing = 0
         for flight, connection in list(self._active.values()):
             exchange = flight.exchange
             assert exchange is not None
-            if exchange.head_ns and self.sender.stream:
-                await self._decoded(flight, final=False)
+            await self._decoded(flight)
             if not flight.reply.token_end and time.perf_counter_ns() - exchange.send_ns > limit and self.sender.stream:
                 connection.fail(
                     exchange, "timeout-first-token", f"no token came within {self.sender.limits.first_token_s:g} s"
@@ -386,6 +352,9 @@ class Drive:
             elif flight.reply.bad:
                 connection.fail(exchange, "bad-stream", flight.reply.bad)
             growing += len(flight.reply.token_end)
+        for connection in [idle for idle in self._idle if idle.idle_ns > AHEAD_NS]:
+            self._idle.remove(connection)
+            connection.close()
         self.on_tick(
             Live(
                 total=len(self.plan.calls),
@@ -398,121 +367,9 @@ class Drive:
             )
         )
 
-    async def _decoded(self, flight: _Flight, final: bool) -> None:
-        exchange, reply = flight.exchange, flight.reply
-        if exchange is None or not exchange.head_ns or exchange.status != 200 or not self._streamed(exchange):
-            return
-        if flight.decoder is None:
-            flight.decoder = Decoder(self.sender.api.framing, self.sender.api, reply)
-        while not flight.decoder.feed(exchange.body, SLICE_NS):
+    async def _decoded(self, flight: Flight) -> None:
+        while not flight.decode(SLICE_NS):
             await asyncio.sleep(0)
-        if final:
-            flight.decoder.feed(exchange.body, final=True)
-
-    def _streamed(self, exchange: Exchange) -> bool:
-        if not self.sender.stream:
-            return False
-        kind = exchange.content_type
-        return self.sender.api.framing == "ndjson" or kind not in ("application/json", "text/html")
-
-    def _record(self, flight: _Flight, failure: Failure | None, ended: int) -> Done:
-        call, exchange, reply = flight.call, flight.exchange, flight.reply
-        record = CallRecord(
-            name=call.name,
-            role=self.block.role,
-            round=self.block.round,
-            lane=flight.lane,
-            kind=call.prompt.kind,
-            prompt_id=call.prompt.id,
-            prompt_hash=call.prompt.hash,
-            max_tokens=call.max_tokens,
-            sched_ns=flight.due_ns,
-            connect_ns=flight.connect_ns,
-            connect_wait_ns=flight.wait_ns,
-            connection_use=flight.use,
-            reopened=flight.reopened,
-            end_ns=ended,
-        )
-        reads = Reads(array("q"), array("l"))
-        if exchange is not None:
-            record.send_ns = exchange.send_ns
-            record.headers_ns = exchange.head_ns or None
-            record.status = exchange.status or None
-            server = exchange.headers.get(b"server", b"").decode("latin-1")
-            record.headers_mean_slot = self.sender.stream and server.startswith("llama.cpp")
-            if failure is None:
-                failure = self._understood(flight, exchange, record)
-            streamed = self._streamed(exchange)
-            if streamed and reply.token_end:
-                reads, owner = reads_of(reply.token_end, exchange.read_end, exchange.read_ns)
-                record.first_ns, record.last_ns = reads.at_ns[0], reads.at_ns[-1]
-                if reply.answer_from >= 0:
-                    record.first_answer_ns = reads.at_ns[owner[reply.answer_from]]
-            elif not streamed and failure is None:
-                record.last_ns = ended
-            failure = self._complete(flight, failure, record, streamed)
-            counts = metric.count(
-                reply.output,
-                reply.server.get("output_n"),
-                reply.token_size if streamed else (),
-                reads.pieces[0] if reads.pieces else 0,
-            )
-            record.n_output, record.n_source, record.n_first = counts.output, counts.source, counts.first
-            record.n_pieces = len(reply.token_end)
-            record.n_prompt, record.n_reasoning = reply.prompt, reply.reasoned
-            told = reply.server
-            record.n_cached = reply.cached if reply.cached is not None else _whole(told.get("cached_n"))
-            if record.n_prompt is None and "prompt_n" in told:
-                record.n_prompt = int(told["prompt_n"] + told.get("cached_n", 0))
-            record.server_prompt_n, record.server_prompt_ms = told.get("prompt_n"), told.get("prompt_ms")
-            record.server_decode_ms, record.server_queue_ms = told.get("decode_ms"), told.get("queue_ms")
-            record.finish = plain(reply.finish or "", 40)
-            record.response_id = plain(reply.response_id, 80)
-        if failure is not None:
-            record.outcome, record.message = failure.kind, plain(failure.message)
-        text, thought = reply.text, reply.thought
-        if text or thought:
-            record.reply_hash = digest(f"{thought}\0{text}".encode("utf-8", "replace"))
-        metric.figure(record, alone=self.plan.concurrency == 1)
-        if exchange is None:
-            return Done(record, reads, text, thought, reply.sent_ns)
-        return Done(record, reads, text, thought, reply.sent_ns, plain(reply.fingerprint, 80), plain(server, 80))
-
-    def _understood(self, flight: _Flight, exchange: Exchange, record: CallRecord) -> Failure | None:
-        """What is wrong with a reply that HTTP calls whole."""
-        if exchange.status != 200:
-            message = error_text(bytes(exchange.body[:100_000])) or "no message"
-            return Failure(f"http-{exchange.status}", message)
-        if self._streamed(exchange):
-            return None
-        if exchange.content_type == "text/html":
-            return Failure("bad-stream", f"status 200 with {error_text(bytes(exchange.body[:100_000]))}")
-        try:
-            take_whole(self.sender.api, exchange.body, flight.reply)
-        except BadStream as error:
-            return Failure("bad-stream", str(error))
-        if self.sender.stream:
-            record.note = "the server did not stream its reply"
-        return None
-
-    def _complete(self, flight: _Flight, failure: Failure | None, record: CallRecord, streamed: bool) -> Failure | None:
-        """Whether the reply itself is whole: no error in it, and a reason for its end."""
-        reply = flight.reply
-        if reply.error:
-            return Failure("bad-stream", f"the server reported inside its stream: {reply.error}")
-        if reply.bad:
-            return Failure("bad-stream", reply.bad)
-        if failure is not None:
-            if failure.kind in ("truncated", "reset") and reply.done and reply.finish:
-                record.note = "the connection broke after the reply's last word"
-                return None
-            return failure
-        if not reply.finish:
-            word = "[DONE] came" if reply.done and streamed else "the reply ended"
-            return Failure("truncated", f"{word} without a finish reason")
-        if not reply.done:
-            record.note = "the stream ended without its last word ([DONE])"
-        return None
 
     # The rest.
 
@@ -546,7 +403,3 @@ async def _until(due: int) -> None:
     """Sleep to a stamp. Timers of the loop are a millisecond coarse, so the last of them is spent turning it."""
     while (left := due - time.perf_counter_ns()) > 0:
         await asyncio.sleep(left / 1e9 - 0.0015 if left > 2_500_000 else 0)
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import time
 from array import array
@@ -92,11 +93,14 @@ class Target:
 
     async def open(self, limits: Limits) -> Connection:
         """A connection ready for its first request, or a Failure."""
+        asked = time.perf_counter_ns()
         try:
             async with asyncio.timeout(limits.connect_s):
-                return await self._open(limits)
+                connection = await self._open(limits)
         except TimeoutError:
             raise Failure("timeout-connect", f"no connection to {self.netloc} within {limits.connect_s:g} s") from None
+        connection.opened_ns = time.perf_counter_ns() - asked
+        return connection
 
     async def _open(self, limits: Limits) -> Connection:
         loop = asyncio.get_running_loop()
@@ -234,6 +238,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.encrypted = transport.get_extra_info("sslcontext") is not None
+        self.fileno: int = transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter_ns()  # the stamp comes first
@@ -291,9 +297,20 @@ class Connection(asyncio.Protocol):
         self.exchange = exchange
         self.used += 1
         exchange.send_ns = time.perf_counter_ns()
-        self.transport.write(request)
+        sent = self._send_now(request)
+        if sent < len(request):
+            self.transport.write(request[sent:] if sent else request)
         self._watch()
         return exchange
+
+    def _send_now(self, request: bytes) -> int:
+        """Hand over what the socket takes at once: uvloop's transports write only at the end of the loop's turn."""
+        if self.encrypted:
+            return 0
+        try:
+            return os.write(self.fileno, request)
+        except OSError:  # full, or broken: the transport finds out which
+            return 0
 
     def fail(self, exchange: Exchange, kind: str, message: str) -> None:
         """End an exchange from outside (a stop, a first token that did not come); the socket is closed with it."""
@@ -305,10 +322,12 @@ class Connection(asyncio.Protocol):
         """Whether another request may go over it: open, and not idle for as long as the server keeps it."""
         if self.lost or self.exchange is not None or self.transport.is_closing():
             return False
-        if self.keep_s < 0:
-            return True
-        idle_s = (time.perf_counter_ns() - self.idle_since_ns) / 1e9
-        return idle_s < self.keep_s * 0.8  # short of its end: a request that crosses the server's close is lost
+        # short of its end: a request that crosses the server's close is lost
+        return self.keep_s < 0 or self.idle_ns < self.keep_s * 0.8e9
+
+    @property
+    def idle_ns(self) -> int:
+        return time.perf_counter_ns() - self.idle_since_ns
 
     def close(self) -> None:
         if not self.lost:
