@@ -371,15 +371,16 @@ def selftest(as_json: bool, streams: int, rate: float, tokens: int, limit: bool)
     infertui selftest
     infertui selftest --streams 128 --no-limit --json
     """
-    from infertui import selftest as test
+    from infertui.report.clock import clock_text
+    from infertui.selftest import measure
 
-    found = test.measure(streams, rate, tokens, limit, say=lambda text: click.echo(text, err=True))
+    found = measure(streams, rate, tokens, limit, say=lambda text: click.echo(text, err=True))
     if as_json:
         from infertui.report.data import encoded
 
         click.echo(encoded(found))
     else:
-        click.echo(test.text(found))
+        click.echo(clock_text(found))
 
 
 @cli.command()

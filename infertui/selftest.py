@@ -16,14 +16,12 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
 import msgspec
 
 from infertui.errors import InferTUIError, ServerError
 from infertui.metric import LAG_LIMIT_MS
-from infertui.report.figure import number
 from infertui.stats import percentile
 from infertui.store import Store
 
@@ -145,57 +143,34 @@ def errors_of(
     return sorted(firsts), sorted(every), sorted(gaps), sorted(means)
 
 
-def measure(streams: int, rate: float, tokens: int, limit: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """The error of our clock under the load asked for, and the most tokens a second before it lags."""
+class Findings(msgspec.Struct, kw_only=True):
+    """The clock under the load asked for, and the most tokens a second before it lags (None: lagged at once)."""
+
+    clock: Clock
+    punctual: bool
+    steps: list[Clock] = []
+    most_tokens_per_s: float | None = None
+    stopped_by: str = ""
+
+
+def measure(streams: int, rate: float, tokens: int, limit: bool, say: Callable[[str], None]) -> Findings:
     with mock() as url:
         say(f"{streams} streams of {tokens} tokens at {rate:g} tokens/s: about {tokens / rate + 2:.0f} s")
         main = clock(url, streams, rate, tokens)
-    found: dict[str, Any] = {"clock": main, "punctual": main.punctual, "steps": []}
+    found = Findings(clock=main, punctual=main.punctual)
     if limit:
-        best, stopped = 0.0, "the last step"
+        found.stopped_by = "the last step"
         for total in STEPS:
             lanes = 32 if total <= 10_000 else 64
             say(f"{total:,} tokens/s on {lanes} streams")
             with mock() as url:
                 step = clock(url, lanes, total / lanes, int(total / lanes * STEP_S))
-            found["steps"].append(step)
+            found.steps.append(step)
             if not step.fed:
-                stopped = "the mock could send no faster"
+                found.stopped_by = "the mock could send no faster"
                 break
             if not step.punctual:
-                stopped = "our client lagged"
+                found.stopped_by = "our client lagged"
                 break
-            best = float(total)
-        found |= {"most_tokens_per_s": best or None, "stopped_by": stopped}
+            found.most_tokens_per_s = float(total)
     return found
-
-
-def text(found: dict[str, Any]) -> str:
-    """The findings as lines for a person."""
-    main: Clock = found["clock"]
-    cpu = f"{number(main.cpu_us_per_token, 'µs')} a token in the runner; the whole command {main.command_cpu_s:.2f} s"
-    lines = [
-        f"{main.streams} streams at {main.rate:g} tokens/s each, {main.tokens:,} tokens",
-        f"  first token   read − sent   p50 {number(main.first_p50_ms, 'ms')}   p99 {number(main.first_p99_ms, 'ms')}",
-        f"  every token   read − sent   p50 {number(main.token_p50_ms, 'ms')}   p99 {number(main.token_p99_ms, 'ms')}",
-        f"  gap           error         p50 {main.gap_p50_percent:.2f} %   p99 {main.gap_p99_percent:.2f} %"
-        f"   a call's mean gap, worst {main.mean_gap_percent:.3f} %",
-        f"  CPU           {cpu}",
-        f"  wall          {main.command_wall_s:.1f} s for {main.load_s:.1f} s of load",
-        f"  the mock's own lateness p99 {number(main.mock_p99_ms, 'ms')} (in none of the errors above)",
-    ]
-    for step in found["steps"]:
-        state = "ok" if step.punctual else "late" if step.fed else "the mock is late"
-        lines.append(
-            f"  {step.streams * step.rate:>8,.0f} tokens/s   token p99 {number(step.token_p99_ms, 'ms'):>9}"
-            f"   CPU {number(step.cpu_us_per_token, 'µs'):>8} a token   {state}"
-        )
-    if "most_tokens_per_s" in found:
-        best = found["most_tokens_per_s"]
-        lines.append(
-            f"most tokens/s before lag (p99 {LAG_LIMIT_MS:g} ms): {number(best)} (stopped by: {found['stopped_by']})"
-        )
-    if not main.punctual:
-        reason = "this machine was too busy" if main.fed else "the mock itself could not keep its schedule"
-        lines.append(f"NOT punctual: {reason}; figures taken now would be marked invalid or worth little")
-    return "\n".join(lines)
