@@ -111,6 +111,9 @@ class _Turn:
 def execute(asked: Asked, store: Store, emit: Callable[[Event], None]) -> list[Report]:
     """Run an experiment in this process, to its end or to the user's second thoughts."""
     work = _Bench(asked, store, emit).run()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # a Mac starts with 256: too few for 256 calls at once
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 10_240)), hard))
     try:
         import uvloop
     except ImportError:  # a platform that it does not build on: the same code on the slower loop

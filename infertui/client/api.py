@@ -109,10 +109,15 @@ class OpenAI:
         for choice in chunk.choices or ():
             said = choice.delta or choice.message
             size = len(choice.token_ids) if choice.token_ids else 0
-            if said is not None:
+            if said is None:
+                if choice.text:
+                    reply.token("answer", choice.text, end, size, chunk.sent_ns)
+            elif (
+                said.content and said.reasoning_content is None and said.reasoning is None
+            ):  # nearly every piece there is
+                reply.token("answer", said.content, end, size, chunk.sent_ns)
+            else:
                 take_delta(said, end, reply, size, chunk.sent_ns)
-            elif choice.text:
-                reply.token("answer", choice.text, end, size, chunk.sent_ns)
             if choice.finish_reason:
                 reply.finish = choice.finish_reason
         if chunk.usage is not None:
@@ -128,12 +133,12 @@ class OpenAI:
 
 
 def take_delta(said: Delta, end: int, reply: Reply, size: int, sent_ns: int | None) -> None:
-    if said.content:
-        reply.token("answer", said.content, end, size, sent_ns)
-        return
+    """Whatever a delta or a whole message holds, in the order in which a model says it: thoughts come first."""
     thought = said.reasoning_content or said.reasoning or said.thinking
     if thought:
         reply.token("reasoning", thought, end, size, sent_ns)
+    if said.content:
+        reply.token("answer", said.content, end, size, sent_ns)
     for call in said.tool_calls or ():
         take_call(call.function, end, reply, size, sent_ns)
     if said.function_call is not None:

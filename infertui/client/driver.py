@@ -318,7 +318,7 @@ class Drive:
             while self._landed:
                 flight, failure, ended = self._landed.popleft()
                 await self._decoded(flight)
-                flight.decode(0, final=True)
+                flight.decode(final=True)
                 self._left -= 1
                 self._ended += 1
                 done = record.done(flight, self.block, failure, ended)
@@ -338,19 +338,16 @@ class Drive:
                 pass
 
     async def _look(self) -> None:
+        """What has grown since the last tick is decoded, so that the live view and the first-token timeout know it."""
         await self._prepare()
-        limit = int(self.sender.limits.first_token_s * 1e9)
         growing = 0
+        stop = time.perf_counter_ns() + SLICE_NS
         for flight, connection in list(self._active.values()):
-            exchange = flight.exchange
-            assert exchange is not None
-            await self._decoded(flight)
-            if not flight.reply.token_end and time.perf_counter_ns() - exchange.send_ns > limit and self.sender.stream:
-                connection.fail(
-                    exchange, "timeout-first-token", f"no token came within {self.sender.limits.first_token_s:g} s"
-                )
-            elif flight.reply.bad:
-                connection.fail(exchange, "bad-stream", flight.reply.bad)
+            await self._decoded(flight, stop)
+            if (now := time.perf_counter_ns()) >= stop:
+                await asyncio.sleep(0)
+                stop = time.perf_counter_ns() + SLICE_NS
+            self._check(flight, connection, now)
             growing += len(flight.reply.token_end)
         for connection in [idle for idle in self._idle if idle.idle_ns > AHEAD_NS]:
             self._idle.remove(connection)
@@ -367,9 +364,19 @@ class Drive:
             )
         )
 
-    async def _decoded(self, flight: Flight) -> None:
-        while not flight.decode(SLICE_NS):
+    async def _decoded(self, flight: Flight, stop: int = 0) -> None:
+        """All that has come of a reply, in slices. `stop` is when the slice at hand is over."""
+        while not flight.decode(stop or time.perf_counter_ns() + SLICE_NS):
             await asyncio.sleep(0)
+            stop = 0
+
+    def _check(self, flight: Flight, connection: Connection, now: int) -> None:
+        exchange, first_token_s = flight.exchange, self.sender.limits.first_token_s
+        assert exchange is not None
+        if flight.reply.bad:
+            connection.fail(exchange, "bad-stream", flight.reply.bad)
+        elif not flight.reply.token_end and self.sender.stream and now - exchange.send_ns > first_token_s * 1e9:
+            connection.fail(exchange, "timeout-first-token", f"no token came within {first_token_s:g} s")
 
     # The rest.
 

@@ -49,14 +49,14 @@ class Flight:
             return False
         return self.api.framing == "ndjson" or self.exchange.content_type not in ("application/json", "text/html")
 
-    def decode(self, budget_ns: int, final: bool = False) -> bool:
-        """Decode what has come, for about `budget_ns`. True when there is nothing left to do."""
+    def decode(self, stop_ns: int = 0, final: bool = False) -> bool:
+        """Decode what has come, until about `stop_ns` (0: all of it). True when there is nothing left to do."""
         exchange = self.exchange
         if exchange is None or exchange.status != 200 or not exchange.head_ns or not self.streamed:
             return True
         if self._decoder is None:
             self._decoder = Decoder(self.api.framing, self.api, self.reply)
-        return self._decoder.feed(exchange.body, budget_ns, final)
+        return self._decoder.feed(exchange.body, stop_ns, final)
 
 
 def done(flight: Flight, block: Block, failure: Failure | None, ended_ns: int) -> Done:
