@@ -128,7 +128,7 @@ def run(
 
         shown = console()
         for report in reports:
-            shown.print(report_view(report))
+            shown.print(report_view(report, width=shown.width))
     if stopped:
         raise Interrupted("stopped: what was measured is kept", "`infertui show last`")
     if error := bench.failure(reports):
@@ -337,7 +337,7 @@ def show(
     from infertui.report.table import calls_view, console, report_view, targets_view
 
     shown = console()
-    shown.print(report_view(report, every))
+    shown.print(report_view(report, every, shown.width))
     if bounds:
         shown.print(targets_view(calls, bounds), "")
     if with_calls:

@@ -364,7 +364,7 @@ def observations(calls: Sequence[CallRecord], sources: Mapping[str, int]) -> lis
     say([c for c in good if c.n_prompt and (c.n_cached or 0) > 0.05 * c.n_prompt], "found part of their prompt cached")
     say([c for c in good if c.n_output is not None and c.n_output < c.max_tokens], "ended before max_tokens")
     say([c for c in good if not c.n_output], "brought no token")
-    say([c for c in good if c.reopened], "had their connection reopened, since the server had closed it while idle")
+    say([c for c in good if c.reopened], "had their connection reopened: the server closed it before a byte came")
     if sources.get("pieces"):
         found.append("the server reports no token counts: pieces of text are counted as tokens")
     elif len(sources) > 1:

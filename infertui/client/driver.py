@@ -27,7 +27,7 @@ from infertui.scenario.plan import Block, Call, Message, order_of
 TICK_S = 0.2
 SLICE_NS = 400_000
 AHEAD_NS = 1_000_000_000  # a connection waits idle no longer than this for its call
-PROBE_S = 0.05
+PROBE_S = 0.02
 GRACE_S = 5.0  # what calls under way get to finish when the user stops a run
 
 
@@ -399,7 +399,7 @@ class Drive:
         self._wake.set()
 
     def _probe(self, armed: int) -> None:
-        """How late the loop itself is: what a timer of 50 ms takes beyond them."""
+        """How late the loop itself is: what a timer of 20 ms takes beyond them."""
         now = time.perf_counter_ns()
         self.loop_lag_ns.append(max(0, now - armed - int(PROBE_S * 1e9)))
         if not self._over:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+BAR = 16
+
+
 class Outlet:
     """Takes events without ever waiting; `show` gets them in the outlet's thread."""
 
@@ -132,21 +135,24 @@ class Progress:
         self.live.update(self._line(event), refresh=True)
 
     def _line(self, event: Ticked) -> Text:
+        """What matters most comes first: a narrow terminal cuts the end off."""
         from rich.text import Text
 
-        done = round(20 * event.ended / event.total) if event.total else 0
+        done = round(BAR * event.ended / event.total) if event.total else 0
         shown = Text(no_wrap=True, overflow="ellipsis")
-        shown.append(f"{self.names.get(event.run, '')} {_stage(event.role, event.round)} ")
-        shown.append("━" * done, "cyan").append("─" * (20 - done), "dim")
-        shown.append(f" {event.ended}/{event.total}", "bold").append(f" {event.active} under way")
+        if len(self.names) > 1:
+            shown.append(f"{self.names.get(event.run, '')} ")
+        shown.append(f"{_stage(event.role, event.round)} ")
+        shown.append("━" * done, "cyan").append("─" * (BAR - done), "dim")
+        shown.append(f" {event.ended}/{event.total}", "bold")
+        if event.left_s is not None:
+            shown.append(f" · {seconds(event.left_s)} left")
+        if event.failed:
+            shown.append(f" · {event.failed} failed", "red")
         shown.append(f" · {number(event.tokens_per_s, 'tok/s')}")
         if event.ttft_ms is not None:
             shown.append(f" · ttft {number(event.ttft_ms, 'ms')}")
-        if event.failed:
-            shown.append(f" · {event.failed} failed", "red")
-        if event.left_s is not None:
-            shown.append(f" · {seconds(event.left_s)} left", "dim")
-        return shown
+        return shown.append(f" · {event.active} under way", "dim")
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(OSError):

@@ -30,7 +30,7 @@ def console() -> Console:
     return found
 
 
-def report_view(report: Report, every: bool = False) -> RenderableType:
+def report_view(report: Report, every: bool = False, width: int = 120) -> RenderableType:
     """A run: what it was, its distributions, its own figures, and what to know before believing them."""
     summary = report.summary
     title = Text.assemble(
@@ -42,8 +42,8 @@ def report_view(report: Report, every: bool = False) -> RenderableType:
     )
     parts: list[RenderableType] = [title]
     if any(_some(summary, key) for key in SHOWN):
-        parts.append(_distributions(summary, every))
-    parts.append(_own_figures(summary, every))
+        parts.append(_distributions(summary, every, narrow=width < 100))
+    parts.append(_own_figures(summary, every, width))
     parts += [Text(f"error: {kind} × {count}", "red") for kind, count in summary.errors.items()]
     parts += [Text(f"! {plain(warning, 400)}", "yellow") for warning in summary.warnings]
     parts.append(Text(_generator_line(summary), "dim"))
@@ -55,8 +55,8 @@ def _some(summary: Summary, key: str) -> bool:
     return value.n > 0 if isinstance(value, Distribution) else value is not None
 
 
-def _distributions(summary: Summary, every: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+def _distributions(summary: Summary, every: bool, narrow: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0), header_style="dim")
     table.add_column("", no_wrap=True)
     table.add_column("unit", style="dim", no_wrap=True)
     for column in COLUMNS:
@@ -75,14 +75,18 @@ def _distributions(summary: Summary, every: bool) -> Table:
     return table
 
 
-def _own_figures(summary: Summary, every: bool) -> Text:
-    shown = Text()
+def _own_figures(summary: Summary, every: bool, width: int) -> Text:
+    """The run's own numbers, as many a line as fit: a label is never parted from its figure."""
+    lines = [Text()]
     for key, value in summary.metrics.items():
         if isinstance(value, Distribution) or value is None or not (every or key in RUN_LINE):
             continue
         figure = seconds(value) if key == "wall_s" else of_metric(key, value)
-        shown.append(f"{METRICS[key].label} ", "dim").append(figure, "bold").append("   ")
-    return shown
+        piece = Text.assemble((f"{METRICS[key].label} ", "dim"), (figure, "bold"))
+        if lines[-1] and len(lines[-1]) + 3 + len(piece) > width:
+            lines.append(Text())
+        lines[-1].append("   " if lines[-1] else "").append_text(piece)
+    return Text("\n").join(lines)
 
 
 def _generator_line(summary: Summary) -> str:
