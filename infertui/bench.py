@@ -239,7 +239,12 @@ class _Bench:
         if met and not any(call.good for call in met):
             worst = met[-1]
             if worst.outcome in HOPELESS:
-                turn.failed = f"{turn.server.name}: {worst.outcome}: {worst.message}"
+                said = (
+                    worst.message
+                    if worst.send_ns is None
+                    else f"{turn.server.name} answered {worst.outcome}: {worst.message}"
+                )
+                turn.failed = said
             elif worst.outcome != "cancelled":
                 self._warn(turn, f"no warm-up call succeeded ({worst.outcome}: {worst.message})")
         facts = {"server": turn.header, "fingerprint": turn.fingerprint}

@@ -267,8 +267,12 @@ def list_(what: str, limit: int, db: str | None, as_json: bool) -> None:
     if what == "scenarios":
         _list_scenarios(as_json)
         return
-    with _store(db) as store:
-        rows = store.runs(limit)
+    from infertui.settings import database
+
+    rows = []
+    if database(db).exists():
+        with _store(db) as store:
+            rows = store.runs(limit)
     if as_json:
         from infertui.report.data import list_text
 

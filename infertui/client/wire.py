@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 import socket
 import time
 from array import array
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httptools
 import msgspec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import ssl
 
 MIB = 1 << 20
+_HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+(%\w+)?")  # a name, or an address of version 6
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +66,7 @@ class Target:
             port = parts.port
         except ValueError as error:
             raise UsageError(f"{url!r} is not an address: {error}", "write http://HOST:PORT") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or ""):
             raise UsageError(f"{url!r} is not an address of a server", "write http://HOST:PORT or https://HOST/PATH")
         if parts.username or parts.password:
             raise UsageError(
@@ -72,10 +74,10 @@ class Target:
             )
         if parts.query or parts.fragment:
             raise UsageError(f"{url!r} has a query or a fragment", "give the address up to the path")
-        self.host = parts.hostname
+        self.host = parts.hostname or ""
         self.port = port or (443 if parts.scheme == "https" else 80)
         self.tls = parts.scheme == "https"
-        self.prefix = parts.path.rstrip("/").removesuffix("/v1")
+        self.prefix = quote(parts.path.rstrip("/").removesuffix("/v1"), safe="/%")
         name = f"[{self.host}]" if ":" in self.host else self.host
         self.netloc = name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
         self.url = f"{parts.scheme}://{self.netloc}{self.prefix}"

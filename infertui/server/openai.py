@@ -49,10 +49,10 @@ def only_model(url: str, api_key: str = "") -> str:
 
 def native(url: str, api_key: str = "") -> str | None:
     """Whose own API this server speaks: llama.cpp's, Ollama's, or none that we know."""
-    if "build_info" in _object(get(url, "/props", api_key)):
-        return "llama.cpp"
     if "version" in _object(get(url, "/api/version", api_key)):
         return "ollama"
+    if "build_info" in _object(get(url, "/props", api_key)):
+        return "llama.cpp"
     return None
 
 
