@@ -101,6 +101,7 @@ class _Turn:
         self.sender = sender
         self.records: list[CallRecord] = []
         self.gaps_ms: list[float] = []
+        self.unloaded_ttft_ms: dict[str, float] = {}
         self.warnings: list[str] = []
         self.loop_lag_ns = array("q")
         self.cpu_s = 0.0
@@ -262,6 +263,10 @@ class _Bench:
 
         def ended(done: Done) -> None:
             record = done.record
+            if record.role == "alone" and record.ttft_ms is not None:
+                turn.unloaded_ttft_ms[record.prompt_hash] = record.ttft_ms
+            elif record.role == "measured":
+                metric.queue_beyond(record, turn.unloaded_ttft_ms.get(record.prompt_hash))
             turn.records.append(record)
             send = record.send_ns or 0
             at_us = array("I", [(at - send) // 1000 for at in done.reads.at_ns])

@@ -207,6 +207,12 @@ def figure(call: CallRecord, alone: bool) -> None:
         call.queue_ms, call.queue_source = call.headers_ms, "headers"
 
 
+def queue_beyond(call: CallRecord, unloaded_ttft_ms: float | None) -> None:
+    """Queue time where the server tells none: how much later the first token came than with the prompt alone."""
+    if call.queue_ms is None and call.ttft_ms is not None and unloaded_ttft_ms is not None:
+        call.queue_ms, call.queue_source = max(0.0, call.ttft_ms - unloaded_ttft_ms), "unloaded"
+
+
 def _ms(start: int | None, end: int | None) -> float | None:
     return None if start is None or end is None else (end - start) / NS_PER_MS
 

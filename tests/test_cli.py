@@ -80,6 +80,9 @@ def test_concurrent_finds_a_serial_and_a_parallel_server(infertui: Command, serv
     assert serial["metrics"]["speedup"] < 1.3
     assert parallel["metrics"]["speedup"] > 2
     assert serial["metrics"]["calls_in_flight"] > 2  # they are under way, and wait
+    assert serial["metrics"]["queue_ms"]["p50"] > parallel["metrics"]["queue_ms"]["p50"] + 50
+    calls = infertui.json("show", "1")["runs"][0]["call_list"]
+    assert {call["queue_source"] for call in calls if call["role"] == "measured"} == {"unloaded"}
 
 
 def test_several_servers_take_turns(infertui: Command, served: Serve) -> None:

@@ -289,16 +289,17 @@ def test_a_connection_that_was_closed_while_idle_is_opened_once_more() -> None:
     async def main() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        block = Block("measured", 1, Plan((call("a"), call("b")), 1))
+        block = Block("measured", 1, Plan((call("a"), call("b"), call("c")), 1))
         await Drive(sender(url, stream=False), block, done.append).run()
         server.close()
 
     asyncio.run(main())
-    a, b = (one.record for one in done)
+    a, b, c = (one.record for one in done)
     assert (a.outcome, a.reopened) == ("ok", 0)
     assert (b.outcome, b.reopened, b.connection_use) == ("ok", 1, 1)
     assert b.send_ns > a.end_ns
-    assert connections == 2
+    assert (c.outcome, c.reopened, c.connection_use) == ("ok", 0, 1)  # by then it is known
+    assert connections == 3
 
 
 def test_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -109,15 +109,10 @@ class OpenAI:
         for choice in chunk.choices or ():
             said = choice.delta or choice.message
             size = len(choice.token_ids) if choice.token_ids else 0
-            if said is None:
-                if choice.text:
-                    reply.token("answer", choice.text, end, size, chunk.sent_ns)
-            elif (
-                said.content and said.reasoning_content is None and said.reasoning is None
-            ):  # nearly every piece there is
-                reply.token("answer", said.content, end, size, chunk.sent_ns)
-            else:
+            if said is not None:
                 take_delta(said, end, reply, size, chunk.sent_ns)
+            elif choice.text:
+                reply.token("answer", choice.text, end, size, chunk.sent_ns)
             if choice.finish_reason:
                 reply.finish = choice.finish_reason
         if chunk.usage is not None:

@@ -241,7 +241,7 @@ class Drive:
     def _connection(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.reusable:
+            if connection.reusable and (not connection.used or self.sender.target.keeps):
                 return connection
             connection.close()
         return None
@@ -280,11 +280,14 @@ class Drive:
         unread = failure is not None and failure.kind == "reset" and not exchange.first_byte_ns
         if unread and connection.used > 1 and not flight.reopened and not self.stop.soon and not self._over:
             flight.reopened = 1  # the server closed it while it was idle: no fault of this call
+            self.sender.target.keeps = False
             flight.wait_ns += exchange.end_ns - exchange.send_ns
             self._begin(index, self._open_and_send(flight, index, place))
             return
-        if failure is None and connection.reusable:
+        if failure is None and connection.reusable and self.sender.target.keeps:
             self._idle.append(connection)
+        else:
+            connection.close()
         self._land(flight, index, place, failure, exchange.end_ns)
 
     def _land(self, flight: Flight, index: int, place: int, failure: Failure | None, ended: int) -> None:

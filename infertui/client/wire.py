@@ -86,6 +86,8 @@ class Target:
             if not api_key.isascii() or not api_key.isprintable():
                 raise UsageError("the API key holds characters that no HTTP header can carry")
             self._head += f"Authorization: Bearer {api_key}\r\n"
+        # Whether a connection may serve a second call: some servers promise that and close (xllamacpp after a stream).
+        self.keeps = True
         self._places: list[tuple[Any, ...]] = []
         self._context: ssl.SSLContext | None = None
 
