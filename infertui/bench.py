@@ -131,13 +131,14 @@ class _Bench:
         self.stop = Stop()
         self.turns: list[_Turn] = []
         self.experiment, self.uid = store.add_experiment(msgspec.json.encode(asked))
-        self.blocks_left = 0
+        self.blocks_left = self.asked_for = 0
 
     async def run(self) -> list[Report]:
         params = self.asked.params.checked()
         rounds = [self.scenario.round(params, number) for number in range(1, params.rounds + 1)]
         for block in rounds:
             block.plan.checked()
+        self.asked_for = sum(len(block.plan.calls) for block in rounds)
         self._begin(rounds)
         self.blocks_left = len(rounds) * len(self.turns)
         self.writer = Writer(self.store.path, lambda message: self.emit(Warned(run=None, message=message)))
@@ -195,7 +196,7 @@ class _Bench:
                     model=server.model,
                     scenario=self.scenario.name,
                     rounds=len(rounds),
-                    calls=sum(len(block.plan.calls) for block in rounds),
+                    calls=self.asked_for,
                     clock_ns=clock_ns,
                     unix_ns=unix_ns,
                 )
@@ -312,7 +313,10 @@ class _Bench:
                 turn.warnings.append(trouble)
             generator = generator_of(turn.records, turn.loop_lag_ns, turn.cpu_s)
             summary = metric.summarise(turn.records, turn.gaps_ms, generator, turn.warnings, self.asked.bounds)
-            status = "failed" if turn.failed else "stopped" if self.stop.soon else "done"
+            whole = (
+                sum(call.role == "measured" and call.outcome != "cancelled" for call in turn.records) == self.asked_for
+            )
+            status = "failed" if turn.failed else "stopped" if self.stop.soon and not whole else "done"
             encoded = msgspec.json.encode(summary)
             try:
                 self.store.end_run(

@@ -13,7 +13,7 @@ from infertui import __version__
 from infertui.errors import InferTUIError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from infertui.bench import Attached
+    from infertui.bench import Asked, Attached, Report
     from infertui.client.wire import Limits
     from infertui.metric import Bound
     from infertui.store import Store
@@ -135,23 +135,12 @@ def run(
         raise error
 
 
-def _run(plan: Any, db: str | None, events: bool) -> tuple[list[Any], bool]:
+def _run(plan: Asked, db: str | None, events: bool) -> tuple[list[Report], bool]:
     from infertui import bench
-    from infertui.report.live import Outlet, Progress, json_lines
+    from infertui.report.live import outlet
 
-    progress = Progress()
-    with _store(db, write=True) as store:
-        if events:
-            import signal
-
-            outlet = Outlet(json_lines(lambda: os.kill(os.getpid(), signal.SIGTERM)))
-        else:
-            outlet = Outlet(progress.show)
-        try:
-            reports = bench.execute(plan, store, outlet.put)
-        finally:
-            outlet.close()
-            progress.close()
+    with _store(db, write=True) as store, outlet(events) as out:
+        reports = bench.execute(plan, store, out.put)
     return reports, any(report.status == "stopped" for report in reports)
 
 

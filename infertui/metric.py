@@ -110,6 +110,7 @@ class CallRecord(msgspec.Struct, kw_only=True):
     # What the server's own clocks say.
     server_prompt_n: float | None = None
     server_prompt_ms: float | None = None
+    server_decode_n: float | None = None
     server_decode_ms: float | None = None
     server_queue_ms: float | None = None
     headers_mean_slot: bool = False
@@ -199,8 +200,7 @@ def figure(call: CallRecord, alone: bool) -> None:
         call.prefill_tps = _rate(call.server_prompt_n, call.server_prompt_ms)
     elif alone and call.n_prompt is not None and call.ttft_ms is not None:
         call.prefill_tps = _rate(call.n_prompt - (call.n_cached or 0), call.ttft_ms)
-    if call.server_decode_ms and call.n_output and call.n_output > 1:
-        call.server_decode_tps = _rate(call.n_output - 1, call.server_decode_ms)
+    call.server_decode_tps = _rate(call.server_decode_n, call.server_decode_ms)
     if call.server_queue_ms is not None:
         call.queue_ms, call.queue_source = call.server_queue_ms, "server"
     elif call.headers_mean_slot and call.headers_ms is not None:
@@ -292,7 +292,7 @@ def summarise(
     metrics["speedup"] = speedup(good, [call for call in calls if call.role == "alone" and call.good], wall)
     if bounds:
         kept = sum(all(bound.met(call) for bound in bounds) for call in good)
-        metrics["goodput_per_min"] = _rate(kept, wall / NS_PER_MS * 60) if kept else (0.0 if measured else None)
+        metrics["goodput_per_min"] = _rate(60 * kept, wall / NS_PER_MS) if kept else (0.0 if measured else None)
     sources = Counter(call.n_source for call in good if call.n_source)
     errors = Counter(call.outcome for call in measured if not call.good)
     if cancelled:
@@ -333,7 +333,7 @@ def speedup(good: Sequence[CallRecord], alone: Sequence[CallRecord], wall: int) 
     for call in alone:
         if call.e2e_ms is not None:
             took.setdefault(call.prompt_hash, []).append(call.e2e_ms)
-    if not took or not wall or any(call.prompt_hash not in took for call in good):
+    if not took or not good or not wall or any(call.prompt_hash not in took for call in good):
         return None
     unloaded = sum(sum(took[call.prompt_hash]) / len(took[call.prompt_hash]) for call in good)
     return unloaded * NS_PER_MS / wall

@@ -80,7 +80,7 @@ def _first(db: Database) -> None:
     counts = ("connect_ns", "connect_wait_ns", "connection_use", "reopened", "n_prompt", "n_cached", "n_output")
     figures = ("ttft_ms", "ttfa_ms", "e2e_ms", "effective_tps", "decode_tps", "prefill_tps", "queue_ms", "headers_ms")
     more = ("connect_ms", "sched_ttft_ms", "sched_e2e_ms", "server_decode_tps", "n_first")
-    told = ("server_prompt_n", "server_prompt_ms", "server_decode_ms", "server_queue_ms")
+    told = ("server_prompt_n", "server_prompt_ms", "server_decode_n", "server_decode_ms", "server_queue_ms")
     db.table("call").create(
         {
             "id": int,

@@ -132,29 +132,32 @@ def take_delta(said: Delta, end: int, reply: Reply, size: int, sent_ns: int | No
     thought = said.reasoning_content or said.reasoning or said.thinking
     if thought:
         reply.token("reasoning", thought, end, size, sent_ns)
+        size = 0  # the chunk's tokens are counted once, with its first piece
     if said.content:
         reply.token("answer", said.content, end, size, sent_ns)
-    for call in said.tool_calls or ():
-        take_call(call.function, end, reply, size, sent_ns)
-    if said.function_call is not None:
-        take_call(said.function_call, end, reply, size, sent_ns)
+    if said.tool_calls or said.function_call is not None:
+        for call in (*(call.function for call in said.tool_calls or ()), said.function_call):
+            if (told := call_text(call)) != "":
+                reply.token("tool", told, end, 0 if said.content else size, sent_ns)
+                size = 0
     if said.refusal:
         reply.token("answer", said.refusal, end, size, sent_ns)
 
 
-def take_call(function: Function | None, end: int, reply: Reply, size: int, sent_ns: int | None) -> None:
+def call_text(function: Function | None) -> str:
+    """A piece of a tool call: its name, its arguments, or a part of these."""
     if function is None:
-        return
+        return ""
     arguments = function.arguments
     if arguments is not None and not isinstance(arguments, str):
         arguments = msgspec.json.encode(arguments).decode()
-    reply.token("tool", (function.name or "") + (arguments or ""), end, size, sent_ns)
+    return (function.name or "") + (arguments or "")
 
 
 def take_usage(usage: Usage, reply: Reply) -> None:
     if usage.completion_tokens:  # Ollama's /v1/completions puts zeros on every piece
         reply.output = int(usage.completion_tokens)
-    elif usage.completion_tokens == 0 and reply.output is None and not reply.token_end:
+    elif usage.completion_tokens == 0 and reply.finish and reply.output is None and not reply.token_end:
         reply.output = 0
     if usage.prompt_tokens:
         reply.prompt = int(usage.prompt_tokens)
@@ -181,6 +184,8 @@ def take_timings(timings: Mapping[str, Any], reply: Reply) -> None:
         value = timings.get(theirs)
         if isinstance(value, (int, float)):
             reply.server[ours] = float(value)
+    if "output_n" in reply.server:
+        reply.server["decode_n"] = reply.server["output_n"] - 1  # its clock starts with the first token
 
 
 class LlamaChunk(msgspec.Struct):
@@ -275,7 +280,8 @@ class Ollama:
             return
         reply.done = True
         reply.finish = chunk.done_reason or "stop"
-        counts = {"output_n": chunk.eval_count, "total_ms": chunk.total_duration, "load_ms": chunk.load_duration}
+        counts = {"output_n": chunk.eval_count, "decode_n": chunk.eval_count, "total_ms": chunk.total_duration}
+        counts["load_ms"] = chunk.load_duration
         counts |= {"prompt_ms": chunk.prompt_eval_duration, "decode_ms": chunk.eval_duration}
         for key, value in counts.items():
             if value is not None:
@@ -313,7 +319,7 @@ def take_whole(api: Api, body: bytes | bytearray, reply: Reply) -> None:
         chunk: Any = msgspec.json.decode(body, type=api.type)
     except msgspec.ValidationError as error:
         raise BadStream(f"not a reply of this API ({error})") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadStream(f"not JSON: {bytes(body[:80])!r}"[:300]) from None
     api.take(chunk, len(body), reply)
     reply.done = True

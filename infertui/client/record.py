@@ -163,6 +163,7 @@ def _counts(flight: Flight, record: CallRecord, reads: Reads) -> None:
     if record.n_prompt is None and "prompt_n" in told:
         record.n_prompt = int(told["prompt_n"] + told.get("cached_n", 0))
     record.server_prompt_n, record.server_prompt_ms = told.get("prompt_n"), told.get("prompt_ms")
-    record.server_decode_ms, record.server_queue_ms = told.get("decode_ms"), told.get("queue_ms")
+    record.server_decode_n, record.server_decode_ms = told.get("decode_n"), told.get("decode_ms")
+    record.server_queue_ms = told.get("queue_ms")
     record.finish = plain(reply.finish or "", 40)
     record.response_id = plain(reply.response_id, 80)

@@ -7,6 +7,7 @@ view and the final result, and any split of the bytes gives the same tokens.
 
 from __future__ import annotations
 
+import re
 import time
 from array import array
 from bisect import bisect_left
@@ -18,6 +19,8 @@ import msgspec
 Channel = Literal["answer", "reasoning", "tool"]
 
 LINE_BYTES = 4 << 20
+HELD_LINES = 64  # of one event's data
+_FIELD = re.compile(rb"[A-Za-z][\w-]*(:|$)")
 SLICE_LINES = 32  # lines between two looks at the clock
 
 
@@ -124,6 +127,7 @@ class Decoder:
         self._at = 0  # where the next line begins
         self._seen = 0  # how far it was searched for its end
         self._held = bytearray()  # data lines of an event that make sense only together
+        self._held_lines = 0
         self._event = b""
 
     def feed(self, body: bytearray, stop_ns: int = 0, final: bool = False) -> bool:
@@ -133,6 +137,8 @@ class Decoder:
         reply, sse, find, starts = self.reply, self.sse, body.find, body.startswith
         decode, take = self._decode, self.shape.take
         at, seen, left = self._at, self._seen, SLICE_LINES
+        if sse and not at and starts(b"\xef\xbb\xbf"):
+            at = seen = 3  # a byte order mark is no part of the first line
         try:
             while not reply.bad:
                 end = find(b"\n", seen)
@@ -148,7 +154,7 @@ class Decoder:
                     at = seen = end + 2 if starts(b"\r\n", end) else end + 1
                     try:
                         take(decode(data), at, reply)
-                    except (msgspec.DecodeError, UnicodeDecodeError):
+                    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                         self._payload(data, at, joinable=True)
                     if not self._held and starts(b"\n", at):  # the empty line that ends the event
                         at = seen = at + 1
@@ -181,17 +187,19 @@ class Decoder:
             elif line:
                 self._payload(line, end, joinable=True)
         elif not line:
-            if self._held:
-                held, self._held = self._held, bytearray()
+            held, failed = self._held, self._event == b"error"
+            self._held, self._held_lines, self._event = bytearray(), 0, b""
+            if failed:
+                self.reply.error = error_text(bytes(held)) or "an error without words"
+            elif held:
                 raise BadStream(f"not JSON: {_excerpt(held)}")
-            self._event = b""
         elif line.startswith(b":"):
             self.reply.comments += 1
         elif line.startswith(b"event:"):
             self._event = bytes(line[6:].strip())
         elif line.startswith(b"error:"):  # older llama.cpp servers
             self.reply.error = error_text(bytes(line[6:]))
-        elif not line.startswith((b"id:", b"retry:")):
+        elif not _FIELD.match(line):  # fields that nobody knows are to be ignored
             raise BadStream(f"not a line of an event stream: {_excerpt(line)}")
 
     def _payload(self, data: bytearray, end: int, joinable: bool) -> None:
@@ -199,7 +207,7 @@ class Decoder:
             data = self._held + b"\n" + data
             self._held = bytearray()
         if self._event == b"error":
-            self.reply.error = error_text(bytes(data))
+            self._hold(data)
             return
         try:
             self.shape.take(self._decode(data), end, self.reply)
@@ -207,10 +215,19 @@ class Decoder:
             raise BadStream(f"not a chunk of this API ({error}): {_excerpt(data)}") from None
         except UnicodeDecodeError:
             self.shape.take(self._decode_halves(data), end, self.reply)
+        except RecursionError:
+            raise BadStream(f"nested too deep: {_excerpt(data)}") from None
         except msgspec.DecodeError:
-            if not joinable or len(data) > LINE_BYTES:
+            if not joinable:
                 raise BadStream(f"not JSON: {_excerpt(data)}") from None
-            self._held = data  # an event's data may be spread over several lines
+            self._hold(data)
+
+    def _hold(self, data: bytearray) -> None:
+        """An event's data may be spread over several lines; it is looked at again with each."""
+        self._held_lines += 1
+        if self._held_lines > HELD_LINES or len(data) > LINE_BYTES:
+            raise BadStream(f"not JSON: {_excerpt(data)}")
+        self._held = data
 
     def _decode_halves(self, data: bytearray) -> Any:
         """A line with bytes that are no UTF-8: half a character, perhaps, whose other half the next line brings."""
@@ -231,11 +248,9 @@ def error_text(data: bytes) -> str:
     """What a server says went wrong, out of whatever form it chose: OpenAI's, Ollama's, FastAPI's, a page, a line."""
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = data[:20_000].decode("utf-8", "replace")
         if "<html" in text[:2000].lower() or "<!doctype" in text[:2000].lower():
-            import re
-
             title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
             text = title.group(1) if title else re.sub(r"<[^>]*>", " ", text)
             text = f"an HTML page: {' '.join(text.split())}"

@@ -16,7 +16,7 @@ import socket
 import time
 from array import array
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httptools
 import msgspec
@@ -61,30 +61,38 @@ class Target:
 
     def __init__(self, url: str, api_key: str = "") -> None:
         text = url if "://" in url else f"http://{url}"
+        if "@" in text:
+            host = text.rpartition("@")[2]
+            hint = "put the key in a variable: --api-key-env NAME"
+            raise UsageError(f"the address of {host!r} holds a name or a password", hint)
         try:
             parts = urlsplit(text)
             port = parts.port
         except ValueError as error:
             raise UsageError(f"{url!r} is not an address: {error}", "write http://HOST:PORT") from None
+        if port == 0:
+            raise UsageError(f"{url!r} has the port 0", "write http://HOST:PORT")
         if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or ""):
             raise UsageError(f"{url!r} is not an address of a server", "write http://HOST:PORT or https://HOST/PATH")
-        if parts.username or parts.password:
-            raise UsageError(
-                f"the address of {parts.hostname} holds a password", "put the key in a variable: --api-key-env NAME"
-            )
-        if parts.query or parts.fragment:
-            raise UsageError(f"{url!r} has a query or a fragment", "give the address up to the path")
-        self.host = parts.hostname or ""
+        if parts.query or parts.fragment or not re.fullmatch("[!-~]*", parts.path):
+            hint = "give the address up to the path, without spaces, query or fragment"
+            raise UsageError(f"{url!r} is not an address that calls can be sent to", hint)
+        try:
+            self.host = (parts.hostname or "").encode("idna").decode("ascii")
+        except UnicodeError:
+            raise UsageError(f"{url!r} has no name that a host can have", "write http://HOST:PORT") from None
         self.port = port or (443 if parts.scheme == "https" else 80)
         self.tls = parts.scheme == "https"
-        self.prefix = quote(parts.path.rstrip("/").removesuffix("/v1"), safe="/%")
+        self.prefix = parts.path.rstrip("/").removesuffix("/v1")
         name = f"[{self.host}]" if ":" in self.host else self.host
         self.netloc = name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
         self.url = f"{parts.scheme}://{self.netloc}{self.prefix}"
         self._head = f"Host: {self.netloc}\r\nUser-Agent: infertui/{__version__}\r\n"
         if api_key:
             if not api_key.isascii() or not api_key.isprintable():
-                raise UsageError("the API key holds characters that no HTTP header can carry")
+                raise UsageError(
+                    "the API key holds characters that no HTTP header can carry", "look for a line end in it"
+                )
             self._head += f"Authorization: Bearer {api_key}\r\n"
         # Whether a connection may serve a second call: some servers promise that and close (xllamacpp after a stream).
         self.keeps = True
@@ -191,6 +199,10 @@ class Exchange:
 
     # What httptools calls.
 
+    def on_message_begin(self) -> None:
+        if self.complete:  # more than was asked for: what came is kept as it is, and the connection is not used again
+            raise ValueError("a second reply")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         self.headers[name] = self.headers[name] + b", " + value if name in self.headers else value
@@ -253,7 +265,7 @@ class Connection(asyncio.Protocol):
             return
         try:
             exchange.parser.feed_data(data)  # type: ignore[union-attr]  # it is there until the exchange has ended
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, ValueError) as error:
             if not exchange.complete:
                 self._fail("bad-stream", f"the server broke HTTP: {error}", now)
                 return

@@ -13,15 +13,8 @@ def number(value: float | None, unit: str = "") -> str:
     if value is None:
         return UNKNOWN
     size = abs(value)
-    text = (
-        f"{value:,.0f}"
-        if size >= 1000
-        else f"{value:.1f}"
-        if size >= 10
-        else f"{value:.2f}"
-        if size >= 1
-        else f"{value:.3f}"
-    )
+    digits = 0 if size >= 999.95 else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3
+    text = f"{value:,.{digits}f}"
     return f"{text} {unit}" if unit else text
 
 

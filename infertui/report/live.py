@@ -1,21 +1,27 @@
-"""Where the events of a running benchmark go: lines of JSON, or progress on a terminal.
+"""Where the events of a running benchmark go: lines of JSON on stdout, or progress on stderr.
 
-A thread of its own writes them, so that neither a slow terminal nor a full pipe is ever waited for by the load. It
-keeps only the newest tick, and every other event.
+The load's own thread writes them, and only what is taken at once: a thread beside it could be held up by the system
+while it holds the interpreter, for as long as a busy server's time slice. So progress on a terminal is drawn by a
+process of its own, which reads the same lines. Of ticks the newest is kept, and every other event.
+
+    python -m infertui.report.live      reads events on stdin, draws on stderr
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
+import signal
+import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from infertui.event import BlockStarted, CallEnded, Event, RunEnded, RunStarted, Ticked, Warned, line
+from infertui.event import BlockStarted, CallEnded, Event, RunEnded, RunStarted, Ticked, Warned, line, parse
 from infertui.report.figure import number, seconds
 from infertui.text import plain
 
@@ -23,74 +29,129 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
-
 BAR = 16
+AT_ONCE = 4096  # bytes that a pipe takes without waiting once it says that it takes any
 
 
-class Outlet:
-    """Takes events without ever waiting; `show` gets them in the outlet's thread."""
+class Outlet(Protocol):
+    """Takes events from any thread without ever waiting."""
 
-    def __init__(self, show: Callable[[Event], None]) -> None:
-        self._show = show
+    def put(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@contextlib.contextmanager
+def outlet(as_events: bool) -> Iterator[Outlet]:
+    """For programs: JSON lines. For people: a live line on a terminal, plain lines elsewhere."""
+    if as_events:
+        with contextlib.closing(Lines(sys.stdout.fileno(), _stop_ourselves)) as lines:
+            yield lines
+    elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        with drawn() as lines:
+            yield lines
+    else:
+        with contextlib.closing(Told()) as told:
+            yield told
+
+
+def _stop_ourselves() -> None:
+    """Nobody reads the events any more: whoever started us is gone, so the run ends as on Ctrl-C."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def drawn() -> Iterator[Outlet]:
+    """Progress drawn by a child process. It does not hear Ctrl-C: it ends when we say nothing more."""
+    command = [sys.executable, "-m", "infertui.report.live"]
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    assert child.stdin is not None
+    lines = Lines(child.stdin.fileno(), lambda: None)
+    try:
+        yield lines
+    finally:
+        lines.close()
+        with contextlib.suppress(OSError):
+            child.stdin.close()
+        try:
+            child.wait(timeout=3)
+        except subprocess.TimeoutExpired:  # a terminal that takes nothing any more
+            child.kill()
+            child.wait()
+
+
+class Lines:
+    """Events as JSON lines to a file descriptor. `gone` is called once when nobody reads them any more."""
+
+    def __init__(self, fileno: int, gone: Callable[[], None]) -> None:
+        self._fileno = fileno
+        self._gone = gone
+        self._owner = threading.get_ident()
         self._events: deque[Event] = deque()
         self._tick: Ticked | None = None
-        self._ready = threading.Condition()
-        self._open = True
-        self._thread = threading.Thread(target=self._run, name="outlet", daemon=True)
-        self._thread.start()
+        self._rest = b""
+        self._dead = False
+        self._ready = select.poll()
+        self._ready.register(fileno, select.POLLOUT)
 
     def put(self, event: Event) -> None:
-        with self._ready:
-            if isinstance(event, Ticked):
-                self._tick = event
-            else:
-                self._events.append(event)
-            self._ready.notify()
+        if isinstance(event, Ticked):
+            self._tick = event
+        else:
+            self._events.append(event)
+        if threading.get_ident() == self._owner:
+            self._flush(0)
 
-    def close(self, timeout_s: float = 5.0) -> None:
-        with self._ready:
-            self._open = False
-            self._ready.notify()
-        self._thread.join(timeout_s)
+    def close(self) -> None:
+        self._flush(5000)
 
-    def _run(self) -> None:
-        while True:
-            with self._ready:
-                while self._open and not self._events and self._tick is None:
-                    self._ready.wait()
+    def _flush(self, wait_ms: int) -> None:
+        while not self._dead and (self._rest or self._events or self._tick is not None):
+            if not self._ready.poll(wait_ms):
+                return
+            if not self._rest:
                 if self._events:
-                    event: Event = self._events.popleft()
+                    self._rest = line(self._events.popleft())
                 elif self._tick is not None:
-                    event, self._tick = self._tick, None
-                else:
-                    return
-            self._show(event)
+                    self._rest, self._tick = line(self._tick), None
+            try:
+                written = os.write(self._fileno, self._rest[:AT_ONCE])
+            except BlockingIOError:
+                return
+            except OSError:
+                self._dead = True
+                self._gone()
+            else:
+                self._rest = self._rest[written:]
 
 
-def json_lines(gone: Callable[[], None]) -> Callable[[Event], None]:
-    """Events as lines on stdout. `gone` is called once when nobody reads them any more."""
-    dead = False
+class Told:
+    """Events as plain lines on stderr, where it is a file or a pipe."""
 
-    def show(event: Event) -> None:
-        nonlocal dead
-        if dead:
-            return
-        try:
-            sys.stdout.buffer.write(line(event))
-            sys.stdout.buffer.flush()
-        except OSError:
-            dead = True
-            with contextlib.suppress(OSError):  # what is still buffered would fail again at exit
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            gone()
+    def __init__(self) -> None:
+        self._progress = Progress(sys.stderr)
+        self._owner = threading.get_ident()
+        self._events: deque[Event] = deque()
 
-    return show
+    def put(self, event: Event) -> None:
+        self._events.append(event)
+        if threading.get_ident() == self._owner:
+            while self._events:
+                self._progress.show(self._events.popleft())
+
+    def close(self) -> None:
+        while self._events:
+            self._progress.show(self._events.popleft())
 
 
 class Progress:
     """A line on stderr: how far, how fast, and how long it will take. Where it is no terminal, a line a stage."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
         self.names: dict[int, str] = {}
@@ -170,3 +231,17 @@ class Progress:
 
 def _stage(role: str, round: int) -> str:
     return {"warmup": "warm-up", "alone": "alone, to compare with"}.get(role, f"round {round}")
+
+
+def main() -> None:
+    progress = Progress(sys.stderr)
+    try:
+        for said in sys.stdin.buffer:
+            if (event := parse(said)) is not None:
+                progress.show(event)
+    finally:
+        progress.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -63,8 +63,9 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def hash(self) -> str:
-        """The same for the same work. Nonces are no part of it: they are new in each experiment."""
-        return digest(msgspec.json.encode(self))
+        """The same for the same work. Names and nonces are no part of it: these are new in each experiment."""
+        calls = [(c.prompt.hash, c.max_tokens, c.lane, c.after, c.at_ms, c.think_ms, bool(c.salt)) for c in self.calls]
+        return digest(msgspec.json.encode((self.concurrency, calls)))
 
 
 class Block(msgspec.Struct, frozen=True):

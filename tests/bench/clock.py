@@ -35,14 +35,16 @@ def bare_loop(folder: Path) -> tuple[list[str], str]:
     return [sys.executable, str(HERE / "recv_loop.py")], "Python (no C compiler here)"
 
 
-def loop_cpu(command: list[str], url: str, streams: int, rate: float, tokens: int) -> float:
+def loop(command: list[str], url: str, streams: int, rate: float, tokens: int) -> tuple[float, float, float]:
+    """CPU seconds of the bare loop, and p50 and p99 of its own read − sent, ms."""
     at = urlsplit(url)
     model = f"mock?ttft_ms={max(50.0, streams / 4):g}&gap_ms={1000 / rate:g}&tokens={tokens}"
     ran = subprocess.run(
         [*command, str(at.hostname), str(at.port), str(streams), str(tokens), model],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    return float(ran.stdout.split()[2])
+    _, _, cpu_s, p50_ns, p99_ns = ran.stdout.split()
+    return float(cpu_s), int(p50_ns) / 1e6, int(p99_ns) / 1e6
 
 
 def ratio_of_help() -> tuple[float, float]:
@@ -60,18 +62,19 @@ def ratio_of_help() -> tuple[float, float]:
     return least([sys.executable, "-m", "infertui", "--help"]), least([sys.executable, "-c", "import click"])
 
 
-def row(streams: int, seconds: float, loop: list[str]) -> str:
+def row(streams: int, seconds: float, bare_loop_command: list[str]) -> str:
     rate = min(100.0, max(20.0, TOTAL / streams))
     tokens = int(rate * seconds)
     with mock() as url:
         ours: Clock = clock(url, streams, rate, tokens)
     with mock() as url:
-        bare = loop_cpu(loop, url, streams, rate, tokens)
+        bare, bare_p50, bare_p99 = loop(bare_loop_command, url, streams, rate, tokens)
     bare_us = bare * 1e6 / ours.tokens
     cells = (
         f"{streams:>7}", f"{rate:>6.0f}", f"{ours.tokens:>8,}",
         f"{ours.first_p50_ms:>8.3f}", f"{ours.first_p99_ms:>8.3f}",
         f"{ours.token_p50_ms:>8.3f}", f"{ours.token_p99_ms:>8.3f}",
+        f"{bare_p50:>8.3f}", f"{bare_p99:>8.3f}",
         f"{ours.mean_gap_percent:>7.3f}", f"{ours.gap_p50_percent:>7.2f}",
         f"{ours.cpu_us_per_token:>8.1f}", f"{bare_us:>7.1f}", f"{ours.cpu_us_per_token / bare_us:>6.1f}",
         f"{ours.command_cpu_s / bare:>8.1f}", f"{ours.command_wall_s - ours.load_s:>7.1f}", f"{ours.mock_p99_ms:>7.2f}",
@@ -89,14 +92,14 @@ def main() -> None:
     ratio = help_s / click_s
     print(f"CPU of infertui --help {1000 * help_s:.0f} ms, of import click {1000 * click_s:.0f} ms: {ratio:.1f} times")
     with tempfile.TemporaryDirectory() as folder:
-        loop, name = bare_loop(Path(folder))
+        command, name = bare_loop(Path(folder))
         print(f"bare recv loop: {name}; errors are read − sent, ms; CPU in µs a token; × is to the loop's CPU")
-        heads = ("streams  tok/s   tokens  first50  first99    tok50    tok99   gap %  gap50%"
+        heads = ("streams  tok/s   tokens  first50  first99    tok50    tok99   bare50   bare99   gap %  gap50%"
                  "  CPU/tok    loop      ×  command×  start s  mock99")  # fmt: skip
         print(heads)
         for streams in asked.streams:
             try:
-                print(row(streams, asked.seconds, loop), flush=True)
+                print(row(streams, asked.seconds, command), flush=True)
             except InferTUIError as error:
                 print(f"{streams:>7} {error}")
             time.sleep(1)

@@ -1,6 +1,8 @@
-/* The least that a client can do: N streaming POSTs, recv() into one buffer, a stamp a read. Prints bytes, reads, CPU.
+/* The least that a client can do: N streaming POSTs, recv() into one buffer, a stamp a read. Prints bytes, reads, CPU,
+   and p50 and p99 of read - sent in ns: what of a client's error is this machine's.
 
    recv_loop HOST PORT STREAMS TOKENS MODEL */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -15,6 +17,22 @@
 #ifdef __linux__
 #include <sys/epoll.h>
 #endif
+
+static long long *late, late_count, late_room;
+
+/* The server writes when it sent each token: "sent_ns":123. */
+static void note_late(const char *at, ssize_t size, long long now) {
+    const char *end = at + size;
+    while ((at = memmem(at, end - at, "\"sent_ns\":", 10)) && late_count < late_room) {
+        late[late_count++] = now - strtoll(at + 10, NULL, 10);
+        at += 10;
+    }
+}
+
+static int by_size(const void *a, const void *b) {
+    long long x = *(const long long *)a, y = *(const long long *)b;
+    return (x > y) - (x < y);
+}
 
 static double seconds(struct timeval t) { return t.tv_sec + t.tv_usec / 1e6; }
 
@@ -31,6 +49,8 @@ int main(int argc, char **argv) {
                           "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
                           "Content-Length: %zu\r\nConnection: close\r\n\r\n%s", argv[1], strlen(body), body);
     int *sockets = calloc(streams, sizeof *sockets);
+    late_room = (long long)streams * tokens;
+    late = calloc(late_room, sizeof *late);
 #ifdef __linux__
     int set = epoll_create1(0);
 #else
@@ -50,7 +70,7 @@ int main(int argc, char **argv) {
     }
     struct rusage before, after;
     getrusage(RUSAGE_SELF, &before);
-    long long bytes = 0, reads = 0, last = 0;
+    long long bytes = 0, reads = 0;
     while (open_streams > 0) {
         int ready[512], count = 0;
 #ifdef __linux__
@@ -67,7 +87,6 @@ int main(int argc, char **argv) {
             ssize_t got = recv(ready[i], buffer, sizeof buffer, 0);
             struct timespec now;
             clock_gettime(CLOCK_MONOTONIC, &now);
-            last = now.tv_sec * 1000000000LL + now.tv_nsec;
             if (got <= 0) {
                 if (got < 0 && errno == EINTR) continue;
                 close(ready[i]);
@@ -77,12 +96,15 @@ int main(int argc, char **argv) {
 #endif
                 continue;
             }
+            note_late(buffer, got, now.tv_sec * 1000000000LL + now.tv_nsec);
             bytes += got;
             reads++;
         }
     }
     getrusage(RUSAGE_SELF, &after);
-    printf("%lld %lld %.6f %lld\n", bytes, reads,
-           seconds(after.ru_utime) - seconds(before.ru_utime) + seconds(after.ru_stime) - seconds(before.ru_stime), last);
+    qsort(late, late_count, sizeof *late, by_size);
+    long long p50 = late_count ? late[late_count / 2] : 0, p99 = late_count ? late[late_count * 99 / 100] : 0;
+    printf("%lld %lld %.6f %lld %lld\n", bytes, reads,
+           seconds(after.ru_utime) - seconds(before.ru_utime) + seconds(after.ru_stime) - seconds(before.ru_stime), p50, p99);
     return 0;
 }

@@ -1,6 +1,7 @@
 """The same as recv_loop.c where there is no C compiler: recv_loop.py HOST PORT STREAMS TOKENS MODEL."""
 
 import json
+import re
 import resource
 import selectors
 import socket
@@ -21,18 +22,21 @@ def main(host: str, port: int, streams: int, tokens: int, model: str) -> None:
         opened.sendall(request)
         selector.register(opened, selectors.EVENT_READ)
     before = resource.getrusage(resource.RUSAGE_SELF)
-    size = reads = last = 0
+    size = reads = 0
+    late = []
     while selector.get_map():
         for key, _ in selector.select(30):
             got = key.fileobj.recv(65536)  # type: ignore[union-attr]
-            last = time.perf_counter_ns()
+            now = time.perf_counter_ns()
+            late += [now - int(sent) for sent in re.findall(rb'"sent_ns":(\d+)', got)]
             size += len(got)
             reads += bool(got)
             if not got:
                 selector.unregister(key.fileobj)
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    print(size, reads, f"{cpu:.6f}", last)
+    late.sort()
+    print(size, reads, f"{cpu:.6f}", late[len(late) // 2], late[len(late) * 99 // 100])
 
 
 if __name__ == "__main__":
