@@ -27,6 +27,7 @@ from infertui.store import Store
 
 STEPS = (2_000, 5_000, 10_000, 15_000, 20_000, 30_000, 40_000, 60_000)  # tokens/s, all streams together
 STEP_S = 2.0
+TTFT_MS = 250.0  # long enough that starting many streams at once is a small part of it
 
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +81,7 @@ def clock(url: str, streams: int, rate: float, tokens: int) -> Clock:
     with tempfile.TemporaryDirectory(prefix="infertui-selftest-") as folder:
         db = Path(folder) / "results.db"
         Store(db).close()  # making the schema is no part of what is measured
-        model = f"mock?ttft_ms={max(50.0, streams / 4):g}&gap_ms={1000 / rate:g}&tokens={tokens}"
+        model = f"mock?ttft_ms={TTFT_MS:g}&gap_ms={1000 / rate:g}&tokens={tokens}"
         flags = ["--scenario", "concurrent", "-c", str(streams), "-n", str(streams), "--no-alone", "--warmup", "1"]
         flags += ["--max-tokens", str(tokens), "--db", str(db), "--json"]
         command = [sys.executable, "-m", "infertui", "run", "--attach", url, "--model", model, *flags]

@@ -327,7 +327,7 @@ WRONG = {
     "no server": (["run"], 2, "no server named"),
     "no address": (["run", "--attach", "not an address", "--model", "m"], 2, "not an address of a server"),
     "a wrong port": (["run", "--attach", "http://127.0.0.1:99999", "--model", "m"], 2, "is not an address"),
-    "a password": (["run", "--attach", "http://me:secret@127.0.0.1:1", "--model", "m"], 2, "holds a name or a password"),
+    "a password": (["run", "--attach", "http://me:secret@127.0.0.1:1"], 2, "holds a name or a password"),
     "a wrong scenario": (["run", "--attach", "x:1", "--scenario", "singel"], 2, "did you mean 'single'?"),
     "no requests": (["run", "--attach", "x:1", "--model", "m", "-n", "0"], 2, "--requests 0: it takes 1 or more"),
     "a wrong kind": (["run", "--attach", "x:1", "--model", "m", "--kind", "codng"], 2, "did you mean coding?"),

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from infertui.errors import InferTUIError
-from infertui.selftest import Clock, clock, mock
+from infertui.selftest import TTFT_MS, Clock, clock, mock
 
 HERE = Path(__file__).parent
 TOTAL = 3200  # tokens a second, all streams together: 32 at 100 tokens/s each
@@ -38,7 +38,7 @@ def bare_loop(folder: Path) -> tuple[list[str], str]:
 def loop(command: list[str], url: str, streams: int, rate: float, tokens: int) -> tuple[float, float, float]:
     """CPU seconds of the bare loop, and p50 and p99 of its own read − sent, ms."""
     at = urlsplit(url)
-    model = f"mock?ttft_ms={max(50.0, streams / 4):g}&gap_ms={1000 / rate:g}&tokens={tokens}"
+    model = f"mock?ttft_ms={TTFT_MS:g}&gap_ms={1000 / rate:g}&tokens={tokens}"
     ran = subprocess.run(
         [*command, str(at.hostname), str(at.port), str(streams), str(tokens), model],
         check=True, capture_output=True, text=True,
