@@ -422,8 +422,12 @@ def _connect(path: Path, write: bool) -> sqlite3.Connection:
         address = f"{path.resolve().as_uri()}?mode=ro{still}"
         connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_MS / 1000)
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -441,19 +445,23 @@ def _open(path: Path, write: bool) -> sqlite3.Connection:
         pass
     except OSError as error:
         raise StoreError(f"cannot make {path}: {error.strerror}", "--db FILE names another place") from None
+    connection: sqlite3.Connection | None = None
     try:
         connection = _connect(path, write)
         _known(connection, path)
-        version = _version(connection)
-        if version < SCHEMA:
+        if _version(connection) < SCHEMA:
             if not write:
                 raise StoreError(f"{path} is of an older InferTUI", "any `infertui run` brings it up to date")
             _migrate(connection, path)
         elif write:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
-    except sqlite3.Error as error:
-        raise _clear(error, path) from None
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise _clear(error, path) from None
+        raise
     return connection
 
 
