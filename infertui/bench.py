@@ -76,6 +76,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     bounds: tuple[Bound, ...] = ()
 
+    def setup(self, server: Attached) -> dict[str, Any]:
+        """How the calls of a run were made: what two runs must have in common to be compared without a word."""
+        told = {"api": server.api, "stream": self.stream, "cache": self.cache, "temperature": self.temperature}
+        return {**told, "sampling_seed": self.seed, **msgspec.structs.asdict(self.params)}
+
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A run and its figures, fresh or out of the database."""
@@ -89,6 +94,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     message: str
     started_at: str
+    setup: dict[str, Any]
     summary: Summary
 
 
@@ -168,7 +174,7 @@ class _Bench:
                 machine_id=machine_id,
                 scenario=self.scenario.name,
                 model=server.model,
-                params=msgspec.json.encode(self.asked.params).decode(),
+                setup=msgspec.json.encode(self.asked.setup(server)).decode(),
                 plan_hash=digest("".join(block.plan.hash for block in rounds).encode()),
                 label=self.asked.label,
                 pid=pid,
@@ -430,6 +436,7 @@ def report_of(store: Store, run: int, status: str, message: str, summary: Summar
         status=status,
         message=message,
         started_at=row.started_at,
+        setup=msgspec.json.decode(row.setup),
         summary=summary,
     )
 

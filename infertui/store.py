@@ -56,7 +56,7 @@ def _first(db: Database) -> None:
             "machine_id": int,
             "scenario": str,
             "model": str,
-            "params": str,
+            "setup": str,
             "plan_hash": str,
             "label": str,
             "note": str,
@@ -118,7 +118,7 @@ class RunRow(msgspec.Struct, kw_only=True):
     machine_id: int
     scenario: str
     model: str
-    params: str = "{}"
+    setup: str = "{}"
     plan_hash: str = ""
     label: str = ""
     note: str = ""
@@ -139,7 +139,7 @@ class RunRow(msgspec.Struct, kw_only=True):
 
 
 RUN_COLUMNS = (
-    *("experiment_id", "server_id", "machine_id", "scenario", "model", "params", "plan_hash", "label"),
+    *("experiment_id", "server_id", "machine_id", "scenario", "model", "setup", "plan_hash", "label"),
     *("status", "pid", "pid_started", "started_at", "clock_ns", "unix_ns"),
 )
 CALL_COLUMNS = tuple(field.name for field in msgspec.structs.fields(CallRecord))

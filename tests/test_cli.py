@@ -35,6 +35,7 @@ def test_run_prints_one_object_with_every_metric(infertui: Command, served: Serv
     assert (run["id"], run["model"], run["scenario"], run["label"]) == (1, "mock", "single", "first")
     assert run["errors"] == {}
     assert run["calls"] == 12
+    assert (run["setup"]["api"], run["setup"]["stream"], run["setup"]["cache"]) == ("chat", True, "cold")
     metrics = run["metrics"]
     assert set(metrics["ttft_ms"]) == {"n", "mean", "min", "p50", "p90", "p95", "p99", "max"}
     assert metrics["ttft_ms"]["n"] == 12

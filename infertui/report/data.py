@@ -26,6 +26,7 @@ def run_object(report: Report) -> dict[str, Any]:
         "status": report.status,
         "message": report.message,
         "started_at": report.started_at,
+        "setup": report.setup,
         "valid": summary.valid,
         "warnings": summary.warnings,
         "calls": summary.calls,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from rich.console import Console, Group, RenderableType
@@ -40,7 +41,7 @@ def report_view(report: Report, every: bool = False, width: int = 120) -> Render
         ("" if report.status == "done" else f"  {report.status}", "bold yellow"),
         ("" if summary.valid else "  not valid", "bold red"),
     )
-    parts: list[RenderableType] = [title]
+    parts: list[RenderableType] = [title, Text(_setup_line(report.setup), "dim")]
     if any(_some(summary, key) for key in SHOWN):
         parts.append(_distributions(summary, every, narrow=width < 100))
     parts.append(_own_figures(summary, every, width))
@@ -87,6 +88,17 @@ def _own_figures(summary: Summary, every: bool, width: int) -> Text:
             lines.append(Text())
         lines[-1].append("   " if lines[-1] else "").append_text(piece)
     return Text("\n").join(lines)
+
+
+def _setup_line(setup: Mapping[str, Any]) -> str:
+    """How the calls were made, in words."""
+    parts = [str(setup.get("api", UNKNOWN)), "streamed" if setup.get("stream") else "in one piece"]
+    parts += [f"{setup.get('cache')} cache", f"temperature {setup.get('temperature')}"]
+    names = {"concurrency": "at once", "requests": "calls a round", "rounds": "rounds", "max_tokens": "tokens at most"}
+    parts += [f"{setup[key]} {name}" for key, name in names.items() if setup.get(key)]
+    if setup.get("kinds"):
+        parts.append("/".join(setup["kinds"]))
+    return " · ".join(parts)
 
 
 def _generator_line(summary: Summary) -> str:
