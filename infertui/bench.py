@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -71,15 +71,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = True
     temperature: float | None = 0.0
     seed: int | None = None
-    cache: Literal["cold", "warm"] = "cold"
     label: str = ""
     limits: Limits = Limits()
     bounds: tuple[Bound, ...] = ()
 
     def setup(self, server: Attached) -> dict[str, Any]:
         """How the calls of a run were made: what two runs must have in common to be compared without a word."""
-        told = {"api": server.api, "stream": self.stream, "cache": self.cache, "temperature": self.temperature}
-        return {**told, "sampling_seed": self.seed, **msgspec.structs.asdict(self.params)}
+        told: dict[str, Any] = {"api": server.api, "stream": self.stream, "temperature": self.temperature}
+        told |= {"sampling_seed": self.seed, "targets": self.bounds}
+        return {**told, **msgspec.structs.asdict(self.params)}
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +106,7 @@ class _Turn:
         self.server = server
         self.sender = sender
         self.records: list[CallRecord] = []
-        self.gaps_ms: list[float] = []
+        self.reads_us: list[array[int]] = []  # of the good measured calls
         self.unloaded_ttft_ms: dict[str, float] = {}
         self.warnings: list[str] = []
         self.loop_lag_ns = array("q")
@@ -140,16 +140,16 @@ class _Bench:
         self.blocks_left = self.asked_for = 0
 
     async def run(self) -> list[Report]:
-        params = self.asked.params.checked()
+        params = self.scenario.checked(self.asked.params)
         rounds = [self.scenario.round(params, number) for number in range(1, params.rounds + 1)]
         for block in rounds:
             block.plan.checked()
         self.asked_for = sum(len(block.plan.calls) for block in rounds)
-        self._begin(rounds)
-        self.blocks_left = len(rounds) * len(self.turns)
         self.writer = Writer(self.store.path, lambda message: self.emit(Warned(run=None, message=message)))
         try:
             with self._signals():
+                self._begin(rounds)
+                self.blocks_left = len(rounds) * len(self.turns)
                 for turn in self.turns:
                     await self._prepare(turn, params)
                 for number, block in enumerate(rounds):
@@ -157,7 +157,7 @@ class _Bench:
                         self.blocks_left -= 1
                         if not turn.failed and not self.stop.soon:
                             await self._drive(turn, block)
-            return self._end()
+                return await self._end()
         finally:
             self.writer.close()
 
@@ -165,6 +165,7 @@ class _Bench:
         facts = machine.facts()
         machine_id = self.store.add_machine(digest(msgspec.json.encode(facts)), msgspec.json.encode(facts))
         pid = os.getpid()
+        cold = self.asked.params.cache == "cold"
         clock_ns, unix_ns = time.perf_counter_ns(), time.time_ns()
         for server in self.asked.servers:
             target = Target(server.url, os.environ.get(server.api_key_env, "") if server.api_key_env else "")
@@ -190,8 +191,8 @@ class _Bench:
                 stream=self.asked.stream,
                 temperature=self.asked.temperature,
                 seed=self.asked.seed,
-                cold=self.asked.cache == "cold",
-                nonce=self._nonce if self.asked.cache == "cold" else lambda salt: "",
+                cold=cold,
+                nonce=self._nonce if cold else lambda salt: "",
             )
             self.turns.append(_Turn(run, server, sender))
             self.emit(
@@ -269,24 +270,21 @@ class _Bench:
         prompts = {call.name: call.prompt for call in plan.calls}
 
         def ended(done: Done) -> None:
-            record = done.record
+            record, reads = done.record, done.reads
             if record.role == "alone" and record.ttft_ms is not None:
                 turn.unloaded_ttft_ms[record.prompt_hash] = record.ttft_ms
             elif record.role == "measured":
                 metric.queue_beyond(record, turn.unloaded_ttft_ms.get(record.prompt_hash))
             turn.records.append(record)
-            send = record.send_ns or 0
-            at_us = array("I", [(at - send) // 1000 for at in done.reads.at_ns])
-            sent_us = array("I", [max(0, at - send) // 1000 for at in done.sent_ns])
             if record.role == "measured" and record.good:
-                turn.gaps_ms += [gap / 1000 for gap in metric.gaps(at_us)]
+                turn.reads_us.append(reads.at_us)
             turn.header = turn.header or done.server
             turn.fingerprint = turn.fingerprint or done.fingerprint
             seen.call(record)
             self.writer.call(
                 turn.run,
                 record,
-                (at_us, array("I", done.reads.pieces), sent_us),
+                (reads.at_us, reads.pieces, reads.sent_us),
                 msgspec.json.encode(prompts[record.name].messages),
                 (done.text, done.thought),
                 lambda stored: self.emit(CallEnded(run=turn.run, call=record, stored=stored)),
@@ -301,24 +299,30 @@ class _Bench:
                 turn.cpu_s += _cpu_s() - cpu
                 turn.loop_lag_ns += drive.loop_lag_ns
         elapsed = (time.perf_counter_ns() - started) / 1e9
-        with contextlib.suppress(StoreError):  # said when it happened, and again at the end
-            self.writer.flush()
+        await self._flush()
         self.emit(BlockEnded(run=turn.run, role=block.role, round=block.round, elapsed_s=elapsed))
 
     # The end.
 
-    def _end(self) -> list[Report]:
-        reports = []
-        trouble = ""
+    async def _flush(self) -> str:
+        """Wait for the writer, in another thread so that Ctrl-C is heard; why it could not write, if so."""
         try:
-            self.writer.flush()
+            await asyncio.get_running_loop().run_in_executor(None, self.writer.flush)
         except StoreError as error:
-            trouble = f"not every call could be stored: {error}"
+            return f"not every call could be stored: {error}"
+        return ""
+
+    async def _end(self) -> list[Report]:
+        reports = []
+        trouble = await self._flush()
         for turn in self.turns:
             if trouble:
                 turn.warnings.append(trouble)
+            if not turn.failed:
+                turn.failed = _why_none(turn.records)
             generator = generator_of(turn.records, turn.loop_lag_ns, turn.cpu_s)
-            summary = metric.summarise(turn.records, turn.gaps_ms, generator, turn.warnings, self.asked.bounds)
+            gaps_ms = (gap / 1000 for reads in turn.reads_us for gap in metric.gaps(reads))
+            summary = metric.summarise(turn.records, gaps_ms, generator, turn.warnings, self.asked.bounds)
             whole = (
                 sum(call.role == "measured" and call.outcome != "cancelled" for call in turn.records) == self.asked_for
             )
@@ -354,7 +358,10 @@ class _Bench:
             )
             self.stop.ask()
 
-        kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        # what was set to be ignored (nohup) stays so
+        kinds = [
+            each for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN
+        ]
         for kind in kinds:
             loop.add_signal_handler(kind, asked_to_stop)
         try:
@@ -419,6 +426,7 @@ def generator_of(records: list[CallRecord], loop_lag_ns: array[int], cpu_s: floa
         lag_p99_ms=stats.percentile(lags, 99) if lags else None,
         lag_max_ms=lags[-1] if lags else None,
         loop_lag_p99_ms=stats.percentile(loop, 99) if loop else None,
+        loop_lag_max_ms=loop[-1] if loop else None,
         cpu_s=cpu_s,
         cpu_us_per_token=cpu_s * 1e6 / tokens if tokens else None,
     )
@@ -442,8 +450,12 @@ def report_of(store: Store, run: int, status: str, message: str, summary: Summar
 
 
 def stored(store: Store, name: str, bounds: tuple[Bound, ...] = ()) -> Report:
-    """The report of a run in the database, added up again from its calls: also of one that was cut off."""
+    """The report of a run in the database, added up again from its calls: also of one that was cut off.
+
+    Without bounds of the caller's it is held to those that it was asked with.
+    """
     row = store.run(name)
+    bounds = bounds or tuple(msgspec.convert(msgspec.json.decode(row.setup).get("targets", []), list[Bound]))
     records = store.calls(row.id)
     good = {call.name for call in records if call.role == "measured" and call.good}
     gaps = [
@@ -459,11 +471,19 @@ def stored(store: Store, name: str, bounds: tuple[Bound, ...] = ()) -> Report:
 
 
 def failure(reports: list[Report]) -> ServerError | None:
-    """What to end with when no call of any server succeeded."""
-    if any(report.summary.metrics["success_rate"] for report in reports):
-        return None
-    first = next((report.message for report in reports if report.message), "")
-    return ServerError(first or "no call succeeded", "is the server up, and is the model's name right?")
+    """What to end with when a server answered no call at all."""
+    failed = [report.message or "no call succeeded" for report in reports if not report.summary.metrics["success_rate"]]
+    return ServerError("; ".join(failed)) if failed else None
+
+
+def _why_none(records: list[CallRecord]) -> str:
+    """The most frequent failure in the server's words, where no measured call succeeded."""
+    measured = [call for call in records if call.role == "measured" and call.outcome != "cancelled"]
+    if not measured or any(call.good for call in measured):
+        return ""
+    kind, times = Counter(call.outcome for call in measured).most_common(1)[0]
+    said = next(call.message for call in measured if call.outcome == kind)
+    return f"no call succeeded: {times} × {kind}: {said}"
 
 
 def api_of(name: str) -> Api:

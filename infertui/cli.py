@@ -55,12 +55,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
     "--kind", "kinds", multiple=True, metavar="K", help="Prompts: router, reasoning or coding (default: all)."
 )
 @click.option("--warmup", type=int, metavar="N", help="Warm-up calls, kept and never counted.")
-@click.option("--alone/--no-alone", default=True, help="Send each prompt alone first, for the speed-up (concurrent).")
+@click.option("--alone/--no-alone", default=None, help="Send each prompt alone first, for the speed-up (concurrent).")
 @click.option("--cache", type=click.Choice(["cold", "warm"]), default="cold", show_default=True, help="Prefix caches.")
 @click.option("--api", type=click.Choice(["chat", "completions", "native"]), default="chat", show_default=True)
 @click.option("--stream/--no-stream", default=True, help="Whether replies come token by token.")
-@click.option("--temperature", type=float, default=0.0, show_default=True, metavar="T")
-@click.option("--sampling-seed", type=int, metavar="N", help="Sent as `seed`; some servers turn serial with it.")
+@click.option("--temperature", type=click.FloatRange(0, 10), default=0.0, show_default=True, metavar="T")
+@click.option(
+    "--sampling-seed",
+    type=click.IntRange(-(1 << 53), 1 << 53),
+    metavar="N",
+    help="Sent as `seed`; some servers turn serial with it.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Chooses the prompts.")
 @click.option("--target", "targets", multiple=True, metavar="RULE", help="What a good call keeps: 'ttft_ms<500'.")
 @click.option(
@@ -100,9 +105,15 @@ def run(
         raise UsageError("--json and --events both want stdout", "use one of them")
     if api_key_env and not os.environ.get(api_key_env):
         raise UsageError(f"--api-key-env {api_key_env}: that variable is not set", f"export {api_key_env}=…")
-    scenario(asked["scenario"])
-    names = ("requests", "concurrency", "rounds", "max_tokens", "kinds", "warmup", "alone", "seed")
-    params = Params(**{name: asked[name] for name in names}).checked()
+    names = ("requests", "concurrency", "rounds", "max_tokens", "kinds", "warmup", "alone", "cache", "seed")
+    params = scenario(asked["scenario"]).checked(Params(**{name: asked[name] for name in names}))
+    if asked["label"].isdecimal() or asked["label"] == "last":
+        raise UsageError(f"--label {asked['label']}: that is how runs are numbered", "use a name with a letter in it")
+    if asked["temperature"] != asked["temperature"]:
+        raise UsageError("--temperature nan: not a number", "0 is the usual choice for a measurement")
+    for flag, text in (("--label", asked["label"]), *(("--model", model) for model in models)):
+        if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
+            raise UsageError(f"{flag}: not valid UTF-8", "check the encoding of your terminal")
     from infertui.scenario.corpus import load
 
     load(params.kinds or None)
@@ -113,7 +124,6 @@ def run(
         stream=asked["stream"],
         temperature=asked["temperature"],
         seed=asked["sampling_seed"],
-        cache=asked["cache"],
         label=asked["label"],
         limits=_limits(timeouts),
         bounds=tuple(bound(rule) for rule in targets),
@@ -200,7 +210,7 @@ def bound(rule: str) -> Bound:
 
     from infertui.metric import METRICS, Bound
 
-    match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|<|>)\s*([\d.]+)\s*", rule)
+    match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|<|>)\s*([\d.]+(?:e[+-]?\d+)?)\s*", rule)
     known = [key for key, metric in METRICS.items() if metric.per == "call"]
     if not match:
         raise UsageError(f"target {rule!r} is not a rule", "write METRIC<NUMBER, such as 'ttft_ms<500'")
@@ -325,7 +335,7 @@ def show(
     if as_json:
         from infertui.report.data import run_text
 
-        click.echo(run_text(report, calls))
+        click.echo(run_text(report, calls, bounds))
         return
     from infertui.report.table import calls_view, console, report_view, targets_view
 
@@ -444,8 +454,11 @@ def main() -> NoReturn:
     except InferTUIError as error:
         _end(error.message, error.hint, error.exit_code)
     except BrokenPipeError:  # whoever read our output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _no_more_output()
         sys.exit(141)
+    except OSError as error:
+        _no_more_output()
+        _end(f"the output cannot be written: {error.strerror or error}", "", 1)
     except Exception as error:
         if os.environ.get("INFERTUI_DEBUG"):
             raise
@@ -455,7 +468,13 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+def _no_more_output() -> None:
+    """What is still buffered for stdout would fail once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _end(message: str, hint: str, code: int) -> NoReturn:
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     click.echo(f"infertui: {message}{f' ({hint})' if hint else ''}", err=True)
     sys.exit(code)

@@ -105,6 +105,7 @@ class CallRecord(msgspec.Struct, kw_only=True):
     n_output: int | None = None
     n_reasoning: int | None = None
     n_source: str = ""
+    n_hidden: int = 0  # thoughts that are counted and were not shown
     n_pieces: int = 0
     n_first: float | None = None
     # What the server's own clocks say.
@@ -155,11 +156,12 @@ class Counts(msgspec.Struct, frozen=True):
     first: float | None
 
 
-def count(usage: int | None, server: float | None, sizes: Sequence[int], first_pieces: int) -> Counts:
+def count(usage: int | None, server: float | None, sizes: Sequence[int], first_pieces: int, hidden: int = 0) -> Counts:
     """N from `usage`, else from the server's own counters, else from the pieces of text that came.
 
     `sizes` has an entry a piece: its tokens where the server said so, else 0. The first read's tokens are known when
-    its pieces say their size or when pieces are single tokens; otherwise it has its share of N by pieces.
+    its pieces say their size or when pieces are single tokens; otherwise it has its share of N by pieces. `hidden` ones
+    (thoughts that the server counts and does not show) came in no read at all.
     """
     pieces = len(sizes)
     told = sum(sizes) if pieces and all(sizes) else None
@@ -177,11 +179,11 @@ def count(usage: int | None, server: float | None, sizes: Sequence[int], first_p
         return Counts(output, source, None)
     if told is not None and told == output:
         return Counts(output, source, float(sum(sizes[:first_pieces])))
-    return Counts(output, source, output * first_pieces / pieces)
+    return Counts(output, source, max(0, output - hidden) * first_pieces / pieces)
 
 
 def figure(call: CallRecord, alone: bool) -> None:
-    """Fill in the figures of a call from its stamps and counts. `alone`: nothing else was under way."""
+    """Fill in the figures of a call from its stamps and counts. `alone`: nothing else was under way, nothing cached."""
     send, first, last = call.send_ns, call.first_ns, call.last_ns
     if send is None:
         return
@@ -195,10 +197,10 @@ def figure(call: CallRecord, alone: bool) -> None:
         call.sched_e2e_ms = _ms(call.sched_ns, last)
         call.effective_tps = _rate(call.n_output, call.e2e_ms)
         if call.n_output is not None and call.n_first is not None:
-            call.decode_tps = _rate(call.n_output - call.n_first, _ms(first, last))
+            call.decode_tps = _rate(call.n_output - call.n_hidden - call.n_first, _ms(first, last))
     if call.server_prompt_n and call.server_prompt_ms:
         call.prefill_tps = _rate(call.server_prompt_n, call.server_prompt_ms)
-    elif alone and call.n_prompt is not None and call.ttft_ms is not None:
+    elif alone and call.n_prompt is not None and first != last:  # all in one read: that is no time to first token
         call.prefill_tps = _rate(call.n_prompt - (call.n_cached or 0), call.ttft_ms)
     call.server_decode_tps = _rate(call.server_decode_n, call.server_decode_ms)
     if call.server_queue_ms is not None:
@@ -228,6 +230,7 @@ class Generator(msgspec.Struct, frozen=True):
     lag_p99_ms: float | None = None
     lag_max_ms: float | None = None
     loop_lag_p99_ms: float | None = None
+    loop_lag_max_ms: float | None = None
     cpu_s: float | None = None
     cpu_us_per_token: float | None = None
 
@@ -244,6 +247,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     generator: Generator
 
 
+MERGED = 4
 LAG_LIMIT_MS = 2.0
 LAG_SHARE = 0.02
 
@@ -316,14 +320,13 @@ def run_figures(good: Sequence[CallRecord], asked: int, wall: int) -> dict[str, 
     tokens = sum(call.n_output or 0 for call in good)
     flight = sum((call.last_ns or 0) - (call.send_ns or 0) for call in good if call.last_ns)
     decode = sum((call.last_ns or 0) - (call.first_ns or 0) for call in good if call.first_ns)
-    streamed = any(call.first_ns for call in good)
     return {
         "wall_s": wall / 1e9 if asked else None,
         "success_rate": len(good) / asked if asked else None,
         "output_tps": _rate(tokens, wall_ms),
         "requests_per_min": _rate(len(good) * 60, wall_ms),
         "calls_in_flight": flight / wall if wall and flight else None,
-        "calls_in_decode": decode / wall if wall and streamed else None,
+        "calls_in_decode": decode / wall if wall and decode else None,
     }
 
 
@@ -370,6 +373,8 @@ def observations(calls: Sequence[CallRecord], sources: Mapping[str, int]) -> lis
     say([c for c in good if c.n_prompt and (c.n_cached or 0) > 0.05 * c.n_prompt], "found part of their prompt cached")
     say([c for c in good if c.n_output is not None and c.n_output < c.max_tokens], "ended before max_tokens")
     say([c for c in good if not c.n_output], "brought no token")
+    many = [c for c in good if c.n_pieces and (c.n_output or 0) - c.n_hidden > MERGED * c.n_pieces]
+    say(many, f"brought more than {MERGED} tokens a piece of text, by the server's count: their speed rests on it")
     say([c for c in good if c.reopened], "had their connection reopened: the server closed it before a byte came")
     if sources.get("pieces"):
         found.append("the server reports no token counts: pieces of text are counted as tokens")

@@ -87,7 +87,7 @@ def _first(db: Database) -> None:
             "run_id": int,
             **dict.fromkeys(("name", "role", "kind", "prompt_id", "prompt_hash"), str),
             **dict.fromkeys(
-                ("round", "lane", "max_tokens", *stamps, *counts, "n_reasoning", "n_pieces", "status"), int
+                ("round", "lane", "max_tokens", *stamps, *counts, "n_reasoning", "n_hidden", "n_pieces", "status"), int
             ),
             **dict.fromkeys((*figures, *more, *told), float),
             **dict.fromkeys(("n_source", "queue_source", "outcome", "message", "finish", "note"), str),
@@ -258,7 +258,7 @@ class Store:
         if name == "last":
             rows = self._rows(f"{SELECT_RUN} ORDER BY run.id DESC LIMIT 1")
         elif name.isdecimal():
-            rows = self._rows(f"{SELECT_RUN} WHERE run.id = ?", (int(name),))
+            rows = self._rows(f"{SELECT_RUN} WHERE run.id = ?", (min(int(name), (1 << 63) - 1),))
         else:
             rows = self._rows(f"{SELECT_RUN} WHERE run.label = ? ORDER BY run.id DESC LIMIT 1", (name,))
         if not rows:
@@ -341,7 +341,10 @@ class Writer:
         """Wait until everything is committed; a StoreError says why it cannot be."""
         done = threading.Event()
         self._jobs.put(done)
-        if not done.wait(timeout_s) or self.trouble:
+        until = time.monotonic() + timeout_s
+        while not done.wait(0.5) and self._thread.is_alive() and time.monotonic() < until:
+            pass
+        if not done.is_set() or self.trouble:
             raise StoreError(self.trouble or f"{self.path} did not take the last calls within {timeout_s:g} s")
 
     def close(self) -> None:
@@ -402,7 +405,8 @@ def _commit(db: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
     try:
         db.execute("BEGIN IMMEDIATE")
         for job in jobs:
-            job.work(db)
+            with contextlib.suppress(OverflowError, TypeError, ValueError):  # one that no column can hold costs itself
+                job.work(db)
         db.execute("COMMIT")
     except sqlite3.Error:
         with contextlib.suppress(sqlite3.Error):

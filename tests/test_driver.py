@@ -66,9 +66,9 @@ def test_a_reply_is_stamped_counted_and_kept(served: Callable[..., Server]) -> N
 
 def test_every_stamp_is_later_than_the_servers(served: Callable[..., Server]) -> None:
     (one,) = drive(served(tokens=20).address, call("a"))
-    assert len(one.sent_ns) == 20
-    read = [at for at, count in zip(one.reads.at_ns, one.reads.pieces, strict=True) for _ in range(count)]
-    assert all(at >= sent for at, sent in zip(read, one.sent_ns, strict=True))
+    assert len(one.reads.sent_us) == 20
+    read = [at for at, count in zip(one.reads.at_us, one.reads.pieces, strict=True) for _ in range(count)]
+    assert all(at >= sent for at, sent in zip(read, one.reads.sent_us, strict=True))
 
 
 def test_a_plan_is_sent_in_its_order_with_its_pauses(served: Callable[..., Server]) -> None:

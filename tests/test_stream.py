@@ -21,7 +21,7 @@ from infertui import __version__
 from infertui.client import record, stream
 from infertui.client.api import CHAT, COMPLETIONS, NATIVE, Api, take_whole
 from infertui.client.record import Done, Flight
-from infertui.client.stream import BadStream, Decoder, Reply, error_text, reads_of
+from infertui.client.stream import BadStream, Decoder, Reads, Reply, error_text
 from infertui.client.wire import Connection, Exchange, Limits, Target
 from infertui.errors import UsageError
 from infertui.scenario.plan import Block, Call, Message, Plan, Prompt
@@ -382,7 +382,7 @@ def received(
 
 
 def done(exchange: Exchange, api: Api = CHAT, streamed: bool = True) -> Done:
-    flight = Flight(CALL, 0, exchange.send_ns, api, streamed)
+    flight = Flight(CALL, 0, exchange.send_ns, api, streamed, cold=True)
     flight.exchange = exchange
     flight.decode(0, final=True)
     return record.done(flight, BLOCK, exchange.failure, exchange.end_ns)
@@ -567,12 +567,12 @@ def check_owners(taken: Transcript, reads: Sequence[bytes], wire: Wire) -> None:
     assert list(exchange.read_end) == [sum(place < end for place in taken.places) for end in ends]
     expected = expected_reads(taken, reads)
     reply = decoded(taken.api, bytes(exchange.body))
-    found, owner = reads_of(reply.token_end, exchange.read_end, exchange.read_ns)
-    assert [found.at_ns[index] for index in owner] == [exchange.read_ns[read] for read in expected]
-    assert list(found.pieces) == [len(list(group)) for _, group in itertools.groupby(expected)]
+    assert len(reply.token_end) == len(expected)
     row = (call := done(exchange, taken.api)).record
-    assert (row.outcome, row.first_ns, row.last_ns) == ("ok", found.at_ns[0], found.at_ns[-1])
-    assert call.reads == found
+    stamps = [exchange.read_ns[read] for read, _ in itertools.groupby(expected)]
+    assert list(call.reads.at_us) == [(stamp - exchange.send_ns) // 1000 for stamp in stamps]
+    assert list(call.reads.pieces) == [len(list(group)) for _, group in itertools.groupby(expected)]
+    assert (row.outcome, row.first_ns, row.last_ns) == ("ok", stamps[0], stamps[-1])
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -754,8 +754,27 @@ def test_a_page_with_status_200_is_no_reply(wire: Wire) -> None:
 def test_a_token_belongs_to_the_read_that_completes_its_line(
     token_end: list[int], read_end: list[int], pieces: list[int], at_ns: list[int], owner: list[int]
 ) -> None:
-    reads, owners = reads_of(token_end, read_end, [100, 200, 300])
-    assert (list(reads.pieces), list(reads.at_ns), owners) == (pieces, at_ns, owner)
+    read_ns = [100_000, 200_000, 300_000]
+    for step in (1, len(token_end) or 1):  # as the pieces come, or all at the end
+        reply, reads = Reply(), Reads(0)
+        for start in range(0, len(token_end), step):
+            for end in token_end[start : start + step]:
+                reply.token("answer", "word", end)
+            reads.extend(reply, read_end, read_ns)
+        assert (list(reads.pieces), list(reads.at_us)) == (pieces, at_ns)
+        assert [index for index, count in enumerate(reads.pieces) for _ in range(count)] == owner
+        assert reads.first_ns == (at_ns[0] * 1000 if at_ns else 0)
+
+
+def test_a_stamp_of_another_clock_is_not_believed() -> None:
+    # sent before the request was, after it was read, in the far future: none of it can be
+    for sent in (999, 200_001, 1 << 62, 1 << 70):
+        reply, reads = Reply(), Reads(1000)
+        reply.token("answer", "a", 10, 0, 150_000)
+        reply.token("answer", "b", 20, 0, sent)
+        reads.extend(reply, [10, 20], [160_000, 200_000])
+        assert list(reads.at_us) == [159, 199]
+        assert list(reads.sent_us) in ([], [149])
 
 
 # What is a token.
@@ -840,7 +859,7 @@ def test_a_chunk_with_an_answer_and_a_tool_call_keeps_both() -> None:
     reply = said(
         delta(content="Let me look.", tool_calls=[{"index": 0, "function": {"name": "look", "arguments": "{}"}}])
     )
-    assert (reply.text, "".join(reply.tool)) == ("Let me look.", "look{}")
+    assert (reply.text, "".join(reply.tool)) == ("Let me look.\nlook{}", "look{}")
 
 
 def test_the_tokens_of_a_chunk_with_a_thought_and_an_answer_are_counted_once() -> None:
@@ -1066,7 +1085,10 @@ def test_no_bytes_whatever_raise(garbage: bytes, cuts: list[int]) -> None:
         (b'{"error":{"message":"too long","type":"x","code":400}}', "too long"),  # OpenAI
         (b'{"error":"model not found"}', "model not found"),  # Ollama, mlx_lm
         (b'{"detail":"Not Found"}', "Not Found"),  # FastAPI
-        (b'{"detail":[{"loc":["body","x"],"msg":"Field required"},{"msg":"too big"}]}', "Field required; too big"),
+        (
+            b'{"detail":[{"loc":["body","x"],"msg":"Field required"},{"msg":"too big"}]}',
+            "Field required (body.x); too big",
+        ),
         (b'{"message":"no"}', "no"),
         (b'{"error":{"code":400}}', '{"code":400}'),
         (b'{"error":null,"message":"no"}', "no"),

@@ -119,7 +119,7 @@ class OpenAI:
             take_usage(chunk.usage, reply)
         if chunk.timings:
             take_timings(chunk.timings, reply)
-        if chunk.metrics and isinstance(queued := chunk.metrics.get("queue_time_ms"), (int, float)):
+        if chunk.metrics and (queued := number(chunk.metrics.get("queue_time_ms"))) is not None:
             reply.server["queue_ms"] = float(queued)
         if not reply.response_id and isinstance(chunk.id, str):
             reply.response_id = chunk.id
@@ -154,19 +154,30 @@ def call_text(function: Function | None) -> str:
     return (function.name or "") + (arguments or "")
 
 
+MOST = 1 << 31  # of anything that a server counts or clocks
+
+
+def number(value: object) -> float | None:
+    """What a server says of an amount, where that can be one."""
+    return value if isinstance(value, (int, float)) and 0 <= value < MOST else None
+
+
+def count(value: object) -> int | None:
+    amount = number(value)
+    return None if amount is None else int(amount)
+
+
 def take_usage(usage: Usage, reply: Reply) -> None:
-    if usage.completion_tokens:  # Ollama's /v1/completions puts zeros on every piece
-        reply.output = int(usage.completion_tokens)
-    elif usage.completion_tokens == 0 and reply.finish and reply.output is None and not reply.token_end:
+    output = count(usage.completion_tokens)
+    if output:  # Ollama's /v1/completions puts zeros on every piece
+        reply.output = output
+    elif output == 0 and reply.finish and reply.output is None and not reply.token_end:
         reply.output = 0
-    if usage.prompt_tokens:
-        reply.prompt = int(usage.prompt_tokens)
-    cached = (usage.prompt_tokens_details or {}).get("cached_tokens")
-    if isinstance(cached, (int, float)):
-        reply.cached = int(cached)
-    reasoned = (usage.completion_tokens_details or {}).get("reasoning_tokens")
-    if isinstance(reasoned, (int, float)):
-        reply.reasoned = int(reasoned)
+    reply.prompt = count(usage.prompt_tokens) or reply.prompt
+    cached = count((usage.prompt_tokens_details or {}).get("cached_tokens"))
+    reply.cached = reply.cached if cached is None else cached
+    reasoned = count((usage.completion_tokens_details or {}).get("reasoning_tokens"))
+    reply.reasoned = reply.reasoned if reasoned is None else reasoned
 
 
 # llama.cpp's `timings`, in our words: new prompt tokens and their time, cached ones, generated ones and their time.
@@ -181,8 +192,7 @@ TIMINGS = {
 
 def take_timings(timings: Mapping[str, Any], reply: Reply) -> None:
     for theirs, ours in TIMINGS.items():
-        value = timings.get(theirs)
-        if isinstance(value, (int, float)):
+        if (value := number(timings.get(theirs))) is not None:
             reply.server[ours] = float(value)
     if "output_n" in reply.server:
         reply.server["decode_n"] = reply.server["output_n"] - 1  # its clock starts with the first token
@@ -225,10 +235,9 @@ class Llama:
         if chunk.stop:
             reply.finish = chunk.stop_type or "stop"
             reply.done = True
-            if chunk.tokens_predicted is not None:
-                reply.server["output_n"] = float(chunk.tokens_predicted)
-            if chunk.tokens_evaluated is not None:
-                reply.prompt = int(chunk.tokens_evaluated)
+            if (predicted := number(chunk.tokens_predicted)) is not None:
+                reply.server["output_n"] = predicted
+            reply.prompt = count(chunk.tokens_evaluated)
         if chunk.timings:
             take_timings(chunk.timings, reply)
 
@@ -280,19 +289,16 @@ class Ollama:
             return
         reply.done = True
         reply.finish = chunk.done_reason or "stop"
-        counts = {"output_n": chunk.eval_count, "decode_n": chunk.eval_count, "total_ms": chunk.total_duration}
-        counts["load_ms"] = chunk.load_duration
-        counts |= {"prompt_ms": chunk.prompt_eval_duration, "decode_ms": chunk.eval_duration}
-        for key, value in counts.items():
-            if value is not None:
-                reply.server[key] = value / 1e6 if key.endswith("_ms") else float(value)
-        if chunk.prompt_eval_count is not None:
-            reply.prompt = int(chunk.prompt_eval_count)
-        if chunk.total_duration is not None:
+        reply.prompt = count(chunk.prompt_eval_count)
+        told = {"output_n": number(chunk.eval_count), "decode_n": number(chunk.eval_count)}
+        clocks = {"total_ms": chunk.total_duration, "load_ms": chunk.load_duration}
+        clocks |= {"prompt_ms": chunk.prompt_eval_duration, "decode_ms": chunk.eval_duration}
+        told |= {key: number(value / 1e6) for key, value in clocks.items() if value is not None}
+        reply.server |= {key: value for key, value in told.items() if value is not None}
+        if (total := told.get("total_ms")) is not None:
             # Fields that are zero are left out. What no other clock claims was spent waiting for a slot.
-            parts = (chunk.load_duration, chunk.prompt_eval_duration, chunk.eval_duration)
-            waited = chunk.total_duration - sum(part or 0 for part in parts)
-            reply.server["queue_ms"] = max(0.0, waited / 1e6)
+            waited = total - sum(told.get(key) or 0 for key in ("load_ms", "prompt_ms", "decode_ms"))
+            reply.server["queue_ms"] = max(0.0, waited)
 
 
 Api = OpenAI | Llama | Ollama

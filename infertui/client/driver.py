@@ -28,6 +28,8 @@ TICK_S = 0.2
 SLICE_NS = 400_000
 AHEAD_NS = 1_000_000_000  # a connection waits idle no longer than this for its call
 PROBE_S = 0.02
+SETTLE_NS = 50_000_000  # a reply that has ended is looked into after this: others often end with it
+CROSSED_NS = 100_000_000  # a connection that closes later than this after a request did not close while it was idle
 GRACE_S = 5.0  # what calls under way get to finish when the user stops a run
 
 
@@ -130,36 +132,38 @@ class Drive:
         self._landed: deque[tuple[Flight, Failure | None, int]] = deque()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._probe_handle: asyncio.TimerHandle | None = None
         self._left = len(calls)
         self._sent = self._ended = self._failed = self._tokens = 0
         self._over = False
 
     async def run(self) -> None:
-        loop = self._loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
+        self.stop.watch(self._stopped)
         firsts = [index for index, call in enumerate(self.plan.calls) if not call.after]
         soon = [index for index in firsts if (self.plan.calls[index].at_ms or 0) * 1e6 < AHEAD_NS]
-        await self._open_ahead(soon[: len(self._places)])
-        self.stop.watch(self._stopped)
-        probe = loop.call_later(PROBE_S, self._probe, time.perf_counter_ns())
-        self._probe_handle = probe
-        self._start_ns = time.perf_counter_ns()
-        for index in firsts:
-            self._enqueue(index, self._start_ns)
-        self._pump(self._start_ns)
+        self._ahead = self._loop.create_task(self._open_ahead(soon[: len(self._places)]))
         try:
+            await asyncio.wait([self._ahead])
+            self._start_ns = time.perf_counter_ns()
+            self._probe_handle = self._loop.call_later(PROBE_S, self._probe, self._start_ns)
+            for index in firsts:
+                self._enqueue(index, self._start_ns)
+            self._pump(self._start_ns)
             await self._decode()
         finally:
-            self._over = True
-            self.stop.unwatch(self._stopped)
-            self._probe_handle.cancel()
-            if self._timer is not None:
-                self._timer.cancel()
-            for task in self._tasks:
-                task.cancel()
-            for _, connection in self._active.values():
-                connection.close()
-            for connection in self._idle:
-                connection.close()
+            self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        self.stop.unwatch(self._stopped)
+        for handle in (self._probe_handle, self._timer):
+            if handle is not None:
+                handle.cancel()
+        for task in (self._ahead, *self._tasks):
+            task.cancel()
+        for connection in (*(connection for _, connection in self._active.values()), *self._idle):
+            connection.close()
 
     # When a call is due.
 
@@ -193,7 +197,9 @@ class Drive:
 
     def _flight(self, index: int, due: int, place: int) -> Flight:
         call = self.plan.calls[index]
-        return Flight(call, place if call.lane is None else call.lane, due, self.sender.api, self.sender.stream)
+        return Flight(
+            call, place if call.lane is None else call.lane, due, self.sender.api, self.sender.stream, self.sender.cold
+        )
 
     def _begin(self, index: int, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -278,8 +284,9 @@ class Drive:
     def _ended_one(self, flight: Flight, index: int, place: int, connection: Connection, exchange: Exchange) -> None:
         failure = exchange.failure
         unread = failure is not None and failure.kind == "reset" and not exchange.first_byte_ns
+        unread = unread and exchange.end_ns - exchange.send_ns < CROSSED_NS
         if unread and connection.used > 1 and not flight.reopened and not self.stop.soon and not self._over:
-            flight.reopened = 1  # the server closed it while it was idle: no fault of this call
+            flight.reopened = 1  # it was closed while idle, as the request was on its way: no fault of this call
             self.sender.target.keeps = False
             flight.wait_ns += exchange.end_ns - exchange.send_ns
             self._begin(index, self._open_and_send(flight, index, place))
@@ -292,7 +299,8 @@ class Drive:
 
     def _land(self, flight: Flight, index: int, place: int, failure: Failure | None, ended: int) -> None:
         """A call has ended: its place goes to the next one first, then what it said is decoded."""
-        self._active.pop(index, None)
+        if (found := self._active.pop(index, None)) is not None:
+            flight.pauses = found[1].pauses
         self._landed.append((flight, failure, ended))
         for follower in self._followers[index]:
             self._missing[follower] -= 1
@@ -311,34 +319,45 @@ class Drive:
     # What a call said.
 
     async def _decode(self) -> None:
-        """Every reply, to its end: ended ones first, growing ones at each tick."""
+        """Every reply, to its end: at each tick, and at once when no other call is under way.
+
+        Calls end together, and whoever looks into the first at once would be late for the last tokens of the others.
+        """
         tick = time.perf_counter_ns()
         while self._left:
             if self._broken is not None:
                 raise self._broken
             if self.stop.soon and not self._active and not self._landed and not self._tasks:
                 break
-            while self._landed:
-                flight, failure, ended = self._landed.popleft()
-                await self._decoded(flight)
-                flight.decode(final=True)
-                self._left -= 1
-                self._ended += 1
-                done = record.done(flight, self.block, failure, ended)
-                self._failed += not done.record.good
-                self._tokens += done.record.n_pieces
-                self.on_done(done)
             now = time.perf_counter_ns()
             if now >= tick:
                 tick = now + int(TICK_S * 1e9)
                 await self._look()
+            if self._landed and (not self._active or self._landed[0][2] < now - SETTLE_NS):
+                await self._finish(*self._landed.popleft())
                 continue
             self._wake.clear()
-            try:
-                async with asyncio.timeout((tick - now) / 1e9):
+            wait_ns = tick - now
+            if self._landed:
+                wait_ns = min(wait_ns, SETTLE_NS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0, wait_ns) / 1e9):
                     await self._wake.wait()
-            except TimeoutError:
-                pass
+
+    async def _finish(self, flight: Flight, failure: Failure | None, ended: int) -> None:
+        """A call that has ended, decoded to its last byte and told to whoever keeps it."""
+        try:
+            await self._decoded(flight)
+            flight.decode(final=True)
+            done = record.done(flight, self.block, failure, ended)
+        except Exception as error:
+            done = record.not_understood(flight, self.block, error, ended)
+        self._left -= 1
+        self._ended += 1
+        self._failed += not done.record.good
+        self._tokens += done.record.n_pieces
+        self.on_done(done)
+        await asyncio.sleep(0)  # what came meanwhile is stamped before the next one is looked into
 
     async def _look(self) -> None:
         """What has grown since the last tick is decoded, so that the live view and the first-token timeout know it."""
@@ -351,6 +370,7 @@ class Drive:
                 await asyncio.sleep(0)
                 stop = time.perf_counter_ns() + SLICE_NS
             self._check(flight, connection, now)
+            connection.caught_up()
             growing += len(flight.reply.token_end)
         for connection in [idle for idle in self._idle if idle.idle_ns > AHEAD_NS]:
             self._idle.remove(connection)
@@ -387,6 +407,7 @@ class Drive:
         if self.stop.now:
             self._cut()
         else:
+            self._ahead.cancel()
             self._loop.call_later(GRACE_S, self._cut)
             for task, index in self._tasks.items():
                 if index not in self._active:  # not sent yet
@@ -404,7 +425,9 @@ class Drive:
     def _probe(self, armed: int) -> None:
         """How late the loop itself is: what a timer of 20 ms takes beyond them."""
         now = time.perf_counter_ns()
-        self.loop_lag_ns.append(max(0, now - armed - int(PROBE_S * 1e9)))
+        late = max(0, now - armed - int(PROBE_S * 1e9))
+        # A long stall is as many late probes as it swallowed: one would hide in a percentile.
+        self.loop_lag_ns.extend(range(late, max(0, late - 50 * 10**9) - 1, -int(PROBE_S * 1e9)))
         if not self._over:
             self._probe_handle = self._loop.call_later(PROBE_S, self._probe, now)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
-
 import msgspec
 
 from infertui import metric
 from infertui.client.api import Api, take_whole
-from infertui.client.stream import BadStream, Decoder, Reads, Reply, error_text, reads_of
+from infertui.client.stream import BadStream, Decoder, Reads, Reply, error_text
 from infertui.client.wire import Exchange, Failure
 from infertui.metric import CallRecord
 from infertui.scenario.plan import Block, Call, digest
@@ -22,7 +20,6 @@ class Done(msgspec.Struct):
     reads: Reads
     text: str
     thought: str
-    sent_ns: array[int]
     fingerprint: str = ""
     server: str = ""
 
@@ -30,16 +27,18 @@ class Done(msgspec.Struct):
 class Flight:
     """A call under way: when it was due, how it was sent, what has come."""
 
-    def __init__(self, call: Call, lane: int, due_ns: int, api: Api, stream: bool) -> None:
+    def __init__(self, call: Call, lane: int, due_ns: int, api: Api, stream: bool, cold: bool) -> None:
         self.call = call
         self.lane = lane
         self.due_ns = due_ns
         self.api = api
         self.stream = stream
+        self.cold = cold
         self.connect_ns = self.wait_ns = 0
-        self.use = self.reopened = 0
+        self.use = self.reopened = self.pauses = 0
         self.exchange: Exchange | None = None
         self.reply = Reply()
+        self.reads = Reads(0)
         self._decoder: Decoder | None = None
 
     @property
@@ -56,7 +55,12 @@ class Flight:
             return True
         if self._decoder is None:
             self._decoder = Decoder(self.api.framing, self.api, self.reply)
-        return self._decoder.feed(exchange.body, stop_ns, final)
+            self.reads = Reads(exchange.send_ns)
+        whole = self._decoder.feed(exchange.body, stop_ns, final)
+        exchange.taken = self._decoder.taken
+        if exchange.read_ns:
+            self.reads.extend(self.reply, exchange.read_end, exchange.read_ns)
+        return whole
 
 
 def done(flight: Flight, block: Block, failure: Failure | None, ended_ns: int) -> Done:
@@ -78,7 +82,6 @@ def done(flight: Flight, block: Block, failure: Failure | None, ended_ns: int) -
         reopened=flight.reopened,
         end_ns=ended_ns,
     )
-    reads = Reads(array("q"), array("l"))
     server = ""
     if exchange is not None:
         server = exchange.headers.get(b"server", b"").decode("latin-1")
@@ -88,22 +91,37 @@ def done(flight: Flight, block: Block, failure: Failure | None, ended_ns: int) -
         record.headers_mean_slot = flight.stream and server.startswith("llama.cpp")
         failure = failure or _understood(flight, exchange, record)
         failure = _complete(flight, failure, record)
-        reads = _stamps(flight, exchange, record, failure)
-        _counts(flight, record, reads)
+        _stamps(flight, exchange, record, failure)
+        _counts(flight, record)
+    if flight.pauses:
+        record.note = "the reply came faster than it could be decoded: reading was paused, and later stamps are late"
     if failure is not None:
         record.outcome, record.message = failure.kind, plain(failure.message)
     text, thought = reply.text, reply.thought
     if text or thought:
         record.reply_hash = digest(f"{thought}\0{text}".encode("utf-8", "replace"))
-    metric.figure(record, alone=block.plan.concurrency == 1)
-    return Done(record, reads, text, thought, reply.sent_ns, plain(reply.fingerprint, 80), plain(server, 80))
+    uncached = flight.cold or record.n_cached is not None
+    metric.figure(record, alone=block.plan.concurrency == 1 and uncached)
+    return Done(record, flight.reads, text, thought, plain(reply.fingerprint, 80), plain(server, 80))
+
+
+def not_understood(flight: Flight, block: Block, error: Exception, ended_ns: int) -> Done:
+    """The record of a call whose reply broke our own code: it costs this call, not the run."""
+    flight.exchange, flight.reply, flight.reads = None, Reply(), Reads(0)
+    failure = Failure("bad-stream", f"the reply could not be taken apart: {type(error).__name__}: {error}")
+    return done(flight, block, failure, ended_ns)
 
 
 def _understood(flight: Flight, exchange: Exchange, record: CallRecord) -> Failure | None:
     """What is wrong with a reply that HTTP calls whole."""
     said = bytes(exchange.body[:100_000])
+    packed = exchange.headers.get(b"content-encoding", b"").decode("latin-1")
+    if packed not in ("", "identity"):
+        return Failure("bad-stream", f"the reply is packed ({packed}), though nothing asked for it")
     if exchange.status != 200:
-        return Failure(f"http-{exchange.status}", error_text(said) or "no message")
+        where = exchange.headers.get(b"location", b"").decode("latin-1")
+        told = f"moved to {where}: give that address" if where else error_text(said) or "no message"
+        return Failure(f"http-{exchange.status}", told)
     if flight.streamed:
         return None
     if exchange.content_type == "text/html":
@@ -137,25 +155,22 @@ def _complete(flight: Flight, failure: Failure | None, record: CallRecord) -> Fa
     return None
 
 
-def _stamps(flight: Flight, exchange: Exchange, record: CallRecord, failure: Failure | None) -> Reads:
-    reply = flight.reply
+def _stamps(flight: Flight, exchange: Exchange, record: CallRecord, failure: Failure | None) -> None:
     if not flight.streamed:
         if failure is None:
             record.last_ns = exchange.end_ns
-        return Reads(array("q"), array("l"))
-    reads, owner = reads_of(reply.token_end, exchange.read_end, exchange.read_ns)
-    if owner:
-        record.first_ns, record.last_ns = reads.at_ns[0], reads.at_ns[-1]
-        if reply.answer_from >= 0:
-            record.first_answer_ns = reads.at_ns[owner[reply.answer_from]]
-    return reads
+    elif flight.reads.pieces:
+        record.first_ns, record.last_ns = flight.reads.first_ns, flight.reads.last_ns
+        record.first_answer_ns = flight.reads.answer_ns or None
 
 
-def _counts(flight: Flight, record: CallRecord, reads: Reads) -> None:
-    reply, told = flight.reply, flight.reply.server
+def _counts(flight: Flight, record: CallRecord) -> None:
+    reply, told, pieces = flight.reply, flight.reply.server, flight.reads.pieces
     sizes = reply.token_size if flight.streamed else ()
-    counts = metric.count(reply.output, told.get("output_n"), sizes, reads.pieces[0] if reads.pieces else 0)
+    hidden = 0 if reply.reasoning else reply.reasoned or 0
+    counts = metric.count(reply.output, told.get("output_n"), sizes, pieces[0] if pieces else 0, hidden)
     record.n_output, record.n_source, record.n_first = counts.output, counts.source, counts.first
+    record.n_hidden = hidden
     record.n_pieces = len(reply.token_end)
     record.n_prompt, record.n_cached, record.n_reasoning = reply.prompt, reply.cached, reply.reasoned
     if record.n_cached is None and "cached_n" in told:

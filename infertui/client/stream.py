@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import time
 from array import array
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
@@ -19,6 +18,7 @@ import msgspec
 Channel = Literal["answer", "reasoning", "tool"]
 
 LINE_BYTES = 4 << 20
+LATEST_US = 0xFFFF_FFFF  # of what is kept in 32 bits
 HELD_LINES = 64  # of one event's data
 _FIELD = re.compile(rb"[A-Za-z][\w-]*(:|$)")
 SLICE_LINES = 32  # lines between two looks at the clock
@@ -88,12 +88,13 @@ class Reply:
             self.answer_from = len(self.token_end)
         self.token_end.append(end)
         self.token_size.append(size)
-        if sent_ns is not None:
+        if sent_ns is not None and 0 <= sent_ns < 1 << 63:
             self.sent_ns.append(sent_ns)
 
     @property
     def text(self) -> str:
-        return _joined(self.answer) or _joined(self.tool)
+        """The answer, and the tool calls after it."""
+        return "\n".join(part for part in (_joined(self.answer), _joined(self.tool)) if part)
 
     @property
     def thought(self) -> str:
@@ -129,6 +130,11 @@ class Decoder:
         self._held = bytearray()  # data lines of an event that make sense only together
         self._held_lines = 0
         self._event = b""
+
+    @property
+    def taken(self) -> int:
+        """How much of the body is decoded."""
+        return self._at
 
     def feed(self, body: bytearray, stop_ns: int = 0, final: bool = False) -> bool:
         """Decode what is there, until about `stop_ns` (0: all of it). True when nothing whole is left."""
@@ -259,35 +265,61 @@ def error_text(data: bytes) -> str:
 
 
 def _error_value(value: object) -> str:
+    """The words of an error object, with the name of the field that it is about (`param`, or FastAPI's `loc`)."""
     if isinstance(value, dict):
+        about = value.get("param") or value.get("loc")
         for key in ("error", "message", "detail", "msg", "title"):
             if value.get(key):
-                return _error_value(value[key])
+                said = _error_value(value[key])
+                where = ".".join(map(str, about)) if isinstance(about, list) else about
+                return f"{said} ({where})" if isinstance(where, str) and where not in said else said
     if isinstance(value, list) and value:
         return "; ".join(_error_value(item) for item in value[:3])
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-class Reads(msgspec.Struct, frozen=True):
-    """The reads that brought tokens: when each came (ns) and how many pieces of text it completed."""
+class Reads:
+    """The reads that brought tokens, built up as the reply is decoded.
 
-    at_ns: Sequence[int]
-    pieces: Sequence[int]
+    `at_us` is when each of them came, in µs from the sending, and `pieces` how many pieces of text it completed;
+    `first_ns`, `last_ns` and `answer_ns` are stamps. `sent_us` is when a server that says so sent each piece.
+    """
 
+    __slots__ = ("_low", "_seen", "_sent", "answer_ns", "at_us", "first_ns", "last_ns", "pieces", "send_ns", "sent_us")
 
-def reads_of(token_end: Sequence[int], read_end: Sequence[int], read_ns: Sequence[int]) -> tuple[Reads, list[int]]:
-    """The reads with tokens, and for each piece of text which of these reads completed its line."""
-    at_ns, pieces = array("q"), array("l")
-    owner: list[int] = []
-    last = -1
-    low = 0
-    for end in token_end:
-        low = bisect_left(read_end, end, low)
-        low = min(low, len(read_end) - 1)
-        if low != last:
-            at_ns.append(read_ns[low])
-            pieces.append(0)
-            last = low
-        pieces[-1] += 1
-        owner.append(len(at_ns) - 1)
-    return Reads(at_ns, pieces), owner
+    def __init__(self, send_ns: int) -> None:
+        self.send_ns = send_ns
+        self.at_us = array("I")
+        self.pieces = array("I")
+        self.sent_us = array("I")
+        self.first_ns = self.last_ns = self.answer_ns = 0
+        self._seen = 0  # pieces that have their read
+        self._low = 0  # the read that completed the last of them
+        self._sent = True
+
+    def extend(self, reply: Reply, read_end: Sequence[int], read_ns: Sequence[int]) -> None:
+        """Give each new piece of text the read that completed its line."""
+        token_end, low, last = reply.token_end, self._low, len(read_end) - 1
+        at_us, pieces, send_ns, sent_ns = self.at_us, self.pieces, self.send_ns, reply.sent_ns
+        for index in range(self._seen, len(token_end)):
+            end = token_end[index]
+            while low < last and read_end[low] < end:
+                low += 1
+            at_ns = read_ns[low]
+            if at_ns == self.last_ns:
+                pieces[-1] += 1
+            else:
+                self.first_ns = self.first_ns or at_ns
+                self.last_ns = at_ns
+                at_us.append(min((at_ns - send_ns) // 1000, LATEST_US))
+                pieces.append(1)
+            if index == reply.answer_from:
+                self.answer_ns = at_ns
+            if self._sent and index < len(sent_ns):
+                # a stamp of another clock (another machine's, or no clock at all) says nothing
+                if send_ns <= sent_ns[index] <= at_ns:
+                    self.sent_us.append((sent_ns[index] - send_ns) // 1000)
+                else:
+                    self._sent = False
+                    del self.sent_us[:]
+        self._seen, self._low = len(token_end), low

@@ -44,6 +44,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float = 120.0
     total_s: float = 3600.0
     head_bytes: int = MIB // 4
+    ahead_bytes: int = 8 * MIB  # a reply that is this far ahead of its decoding is not read on until that has caught up
     body_bytes: int = 64 * MIB
 
 
@@ -83,7 +84,10 @@ class Target:
             raise UsageError(f"{url!r} has no name that a host can have", "write http://HOST:PORT") from None
         self.port = port or (443 if parts.scheme == "https" else 80)
         self.tls = parts.scheme == "https"
-        self.prefix = parts.path.rstrip("/").removesuffix("/v1")
+        path = parts.path.rstrip("/")
+        for ending in ("/completions", "/chat", "/models", "/v1"):  # a full address of one call will do as well
+            path = path.removesuffix(ending)
+        self.prefix = path
         name = f"[{self.host}]" if ":" in self.host else self.host
         self.netloc = name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
         self.url = f"{parts.scheme}://{self.netloc}{self.prefix}"
@@ -178,6 +182,7 @@ class Exchange:
         "read_ns",
         "send_ns",
         "status",
+        "taken",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -188,6 +193,7 @@ class Exchange:
         self.read_ns = array("q")  # when each read came …
         self.read_end = array("q")  # … and how long the body was after it
         self.raw_bytes = 0
+        self.taken = 0  # how much of the body is decoded; only a reply that is decoded as it grows can be ahead of it
         self.bounded = False  # the body's end is known from a length or from chunks, not from the connection's end
         self.close_after = False
         self.announced = -1.0  # seconds that the server promised to keep the connection, -1: not said
@@ -248,6 +254,8 @@ class Connection(asyncio.Protocol):
         self.lost = False
         self.idle_since_ns = time.perf_counter_ns()
         self.keep_s = -1.0
+        self.paused = False
+        self.pauses = 0
         self._timer: asyncio.TimerHandle | None = None
 
     # What asyncio calls.
@@ -281,6 +289,9 @@ class Connection(asyncio.Protocol):
             self._finish(exchange, now)
         elif size > self.limits.body_bytes:
             self._fail("bad-stream", f"the reply is larger than {self.limits.body_bytes // MIB} MiB", now)
+        elif exchange.taken and size - exchange.taken > self.limits.ahead_bytes and not self.paused:
+            self.paused = True
+            self.transport.pause_reading()
 
     def eof_received(self) -> None:
         now = time.perf_counter_ns()
@@ -332,6 +343,14 @@ class Connection(asyncio.Protocol):
         """End an exchange from outside (a stop, a first token that did not come); the socket is closed with it."""
         if self.exchange is exchange:
             self._fail(kind, message, time.perf_counter_ns())
+
+    def caught_up(self) -> None:
+        """What had come is decoded: read on, if that was waited for."""
+        exchange = self.exchange
+        if self.paused and exchange is not None and len(exchange.body) - exchange.taken < self.limits.ahead_bytes // 2:
+            self.paused = False
+            self.pauses += 1
+            self.transport.resume_reading()
 
     @property
     def reusable(self) -> bool:
@@ -398,7 +417,7 @@ class Connection(asyncio.Protocol):
             message = f"no byte came within {limits.first_byte_s:g} s"
         if now >= total:
             self._fail("timeout-total", f"the reply was not whole after {limits.total_s:g} s", now)
-        elif now >= silent:
+        elif now >= silent and not self.paused:
             self._fail(kind, message, now)
         else:
-            self._timer = self.loop.call_later((min(total, silent) - now) / 1e9 + 0.001, self._watch)
+            self._timer = self.loop.call_later(max(0, min(total, silent) - now) / 1e9 + 0.001, self._watch)

@@ -14,6 +14,7 @@ def clock_text(found: Findings) -> str:
     lines = [
         f"{main.streams} streams at {main.rate:g} tokens/s each, {main.tokens:,} tokens",
         f"  first token   read − sent   p50 {number(main.first_p50_ms, 'ms')}   p99 {number(main.first_p99_ms, 'ms')}",
+        f"  last token    read − sent   p50 {number(main.last_p50_ms, 'ms')}   p99 {number(main.last_p99_ms, 'ms')}",
         f"  every token   read − sent   p50 {number(main.token_p50_ms, 'ms')}   p99 {number(main.token_p99_ms, 'ms')}",
         f"  gap           error         p50 {main.gap_p50_percent:.2f} %   p99 {main.gap_p99_percent:.2f} %"
         f"   a call's mean gap, worst {main.mean_gap_percent:.3f} %",

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from infertui.bench import Report
-from infertui.metric import METRICS, CallRecord
+from infertui.metric import METRICS, Bound, CallRecord
 from infertui.store import RunRow
 
-GENERATOR = ("lag_p99_ms", "lag_max_ms", "loop_lag_p99_ms", "cpu_s", "cpu_us_per_token")
+GENERATOR = ("lag_p99_ms", "lag_max_ms", "loop_lag_p99_ms", "loop_lag_max_ms", "cpu_s", "cpu_us_per_token")
 
 
 def run_object(report: Report) -> dict[str, Any]:
@@ -41,8 +41,13 @@ def runs_text(reports: Sequence[Report]) -> str:
     return encoded({"runs": [run_object(report) for report in reports]})
 
 
-def run_text(report: Report, calls: Sequence[CallRecord]) -> str:
-    return encoded({"runs": [{**run_object(report), "call_list": calls}]})
+def run_text(report: Report, calls: Sequence[CallRecord], bounds: Sequence[Bound] = ()) -> str:
+    kept = [{"key": b.key, "worst": b.worst, "met": sum(b.met(c) for c in counted(calls))} for b in bounds]
+    return encoded({"runs": [{**run_object(report), "targets": kept, "call_list": calls}]})
+
+
+def counted(calls: Sequence[CallRecord]) -> list[CallRecord]:
+    return [call for call in calls if call.role == "measured" and call.good]
 
 
 def list_text(rows: Sequence[RunRow]) -> str:

@@ -45,11 +45,14 @@ class Outlet(Protocol):
 def outlet(as_events: bool) -> Iterator[Outlet]:
     """For programs: JSON lines. For people: a live line on a terminal, plain lines elsewhere."""
     if as_events:
-        with contextlib.closing(Lines(sys.stdout.fileno(), _stop_ourselves)) as lines:
+        lines = Lines(sys.stdout.fileno(), _stop_ourselves)
+        try:
             yield lines
+        finally:
+            lines.close(patience_ms=None)  # a reader may be slow: it gets every end of a call
     elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        with drawn() as lines:
-            yield lines
+        with drawn() as shown:
+            yield shown
     else:
         with contextlib.closing(Told()) as told:
             yield told
@@ -106,10 +109,11 @@ class Lines:
         if threading.get_ident() == self._owner:
             self._flush(0)
 
-    def close(self) -> None:
-        self._flush(5000)
+    def close(self, patience_ms: int | None = 3000) -> None:
+        """Write what is left, waiting for the reader as long as that."""
+        self._flush(patience_ms)
 
-    def _flush(self, wait_ms: int) -> None:
+    def _flush(self, wait_ms: int | None) -> None:
         while not self._dead and (self._rest or self._events or self._tick is not None):
             if not self._ready.poll(wait_ms):
                 return

@@ -23,9 +23,14 @@ SHOWN = ("ttft_ms", "ttfa_ms", "itl_ms", "e2e_ms", "effective_tps", "decode_tps"
 RUN_LINE = ("output_tps", "requests_per_min", "success_rate", "wall_s", "calls_in_decode", "speedup", "goodput_per_min")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich would end the process with 1, which says that a gate failed
+
+
 def console() -> Console:
     """For stdout: as wide as the terminal, or wide enough for a table where there is none."""
-    found = Console(highlight=False, markup=False, emoji=False)
+    found = _Console(highlight=False, markup=False, emoji=False)
     if not found.is_terminal:
         found.width = 120
     return found
@@ -45,6 +50,8 @@ def report_view(report: Report, every: bool = False, width: int = 120) -> Render
     if any(_some(summary, key) for key in SHOWN):
         parts.append(_distributions(summary, every, narrow=width < 100))
     parts.append(_own_figures(summary, every, width))
+    if report.message:
+        parts.append(Text(plain(report.message, 400), "red"))
     parts += [Text(f"error: {kind} × {count}", "red") for kind, count in summary.errors.items()]
     parts += [Text(f"! {plain(warning, 400)}", "yellow") for warning in summary.warnings]
     parts.append(Text(_generator_line(summary), "dim"))
@@ -118,7 +125,13 @@ def calls_view(calls: Sequence[CallRecord], bounds: Sequence[Bound] = ()) -> Tab
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     heads = ("call", "prompt", "lane", "due s", "ttft ms", "e2e ms", "tok", "tok/s", "decode", "queue", "outcome")
     for head in heads:
-        table.add_column(head, justify="left" if head in ("call", "prompt", "outcome") else "right", no_wrap=True)
+        if head == "outcome":
+            table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=60)
+        else:
+            width = {"call": 11, "prompt": 13, "lane": 4}.get(head, 7)
+            table.add_column(
+                head, justify="left" if head in ("call", "prompt") else "right", min_width=width, no_wrap=True
+            )
     if bounds:
         table.add_column("target")
     start = min((call.sched_ns for call in calls), default=0)
@@ -173,7 +186,7 @@ def runs_view(rows: Sequence[RunRow]) -> Table:
     for head in ("run", "when (UTC)", "scenario", "server", "model", "label", "status"):
         table.add_column(head, no_wrap=True, justify="right" if head == "run" else "left")
     for head in ("ttft p50", "e2e p50", "tok/s", "success"):
-        table.add_column(head, no_wrap=True, justify="right")
+        table.add_column(head, no_wrap=True, justify="right", min_width=7)
     for row in rows:
         summary = msgspec.json.decode(row.summary, type=Summary) if row.summary else None
         figures = [UNKNOWN] * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -11,6 +12,7 @@ from infertui.scenario.corpus import pick
 from infertui.scenario.plan import Block, Call, Plan, Prompt, Role
 
 WARMUP_TOKENS = 16
+MOST = 1 << 53
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,25 +24,38 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     kinds: tuple[str, ...] = ()
     warmup: int | None = None
-    alone: bool = True
+    alone: bool | None = None
+    cache: Literal["cold", "warm"] = "cold"
     seed: int = 0  # of the choice of prompts, not of the model's sampling
 
     def checked(self) -> Params:
-        for name, least in (("requests", 1), ("concurrency", 1), ("rounds", 1), ("max_tokens", 1), ("warmup", 0)):
+        bounds = {"requests": (1, 1_000_000), "concurrency": (1, 10_000), "rounds": (1, 10_000), "warmup": (0, 10_000)}
+        for name, (least, most) in {**bounds, "max_tokens": (1, 10_000_000), "seed": (-MOST, MOST)}.items():
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"--{name.replace('_', '-')} {value}: it takes {least} or more")
+            if value is not None and not least <= value <= most:
+                raise UsageError(f"--{name.replace('_', '-')} {value}: it takes {least} to {most:,}")
         return self
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """`prepare` makes the blocks that come once, before the first round; `round` the measured block of a round."""
+    """`prepare` makes the blocks that come once, before the first round; `round` the measured block of a round.
+
+    `uses` names the parameters that this scenario has beyond those that all have.
+    """
 
     name: str
     title: str
     does: str
     prepare: Callable[[Params], Iterator[Block]]
     round: Callable[[Params, int], Block]
+    uses: tuple[str, ...] = ()
+
+    def checked(self, params: Params) -> Params:
+        """A parameter that would have no effect is an error: nobody should believe that it had one."""
+        for name in ("concurrency", "alone"):
+            if getattr(params, name) is not None and name not in self.uses:
+                raise UsageError(f"--{name} has no effect on {self.name}", "--scenario concurrent has it")
+        return params.checked()
 
 
 def prompts(params: Params, count: int) -> list[Prompt]:
@@ -65,7 +80,11 @@ def block(role: Role, round: int, calls: tuple[Call, ...], concurrency: int) -> 
 
 
 def warmup(params: Params, chosen: Sequence[Prompt], concurrency: int, count: int) -> Iterator[Block]:
-    """Calls that load, compile and fill what a server does at its first request. Stored, never counted."""
+    """Calls that load, compile and fill what a server does at its first request. Stored, never counted.
+
+    For measurements of warm caches every prompt has to be known before it counts.
+    """
+    count = params.warmup if params.warmup is not None else len(chosen) if params.cache == "warm" else count
     if count:
         most = min(WARMUP_TOKENS, params.max_tokens or WARMUP_TOKENS)
         used = [chosen[index % len(chosen)] for index in range(count)]

@@ -24,8 +24,8 @@ def _places(params: Params) -> int:
 
 def prepare(params: Params) -> Iterator[Block]:
     chosen, places = _prompts(params), _places(params)
-    yield from warmup(params, chosen, places, places if params.warmup is None else params.warmup)
-    if params.alone:
+    yield from warmup(params, chosen, places, places)
+    if params.alone is not False:
         yield block("alone", 0, calls_of(chosen, params, "alone"), 1)
 
 
@@ -41,4 +41,5 @@ SCENARIO = Scenario(
     f"sends {CONCURRENCY} prompts alone, then at once, and keeps that many busy while there are more",
     prepare,
     round,
+    ("concurrency", "alone"),
 )

@@ -11,7 +11,7 @@ REQUESTS = 12
 
 
 def prepare(params: Params) -> Iterator[Block]:
-    return warmup(params, prompts(params, 1), 1, 1 if params.warmup is None else params.warmup)
+    return warmup(params, prompts(params, params.requests or REQUESTS), 1, 1)
 
 
 def round(params: Params, number: int) -> Block:

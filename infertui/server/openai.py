@@ -33,7 +33,7 @@ def models(url: str, api_key: str = "") -> list[str]:
         names = [item["id"] for item in listed["data"]]
     except (ValueError, TypeError, KeyError):
         raise ServerError(f"{url}/v1/models does not list models (status {response.status_code})") from None
-    return [name for name in names if isinstance(name, str)]
+    return [name.encode("utf-8", "replace").decode() for name in names if isinstance(name, str)]
 
 
 def only_model(url: str, api_key: str = "") -> str:

@@ -73,6 +73,7 @@ def row(streams: int, seconds: float, bare_loop_command: list[str]) -> str:
     cells = (
         f"{streams:>7}", f"{rate:>6.0f}", f"{ours.tokens:>8,}",
         f"{ours.first_p50_ms:>8.3f}", f"{ours.first_p99_ms:>8.3f}",
+        f"{ours.last_p50_ms:>8.3f}", f"{ours.last_p99_ms:>8.3f}",
         f"{ours.token_p50_ms:>8.3f}", f"{ours.token_p99_ms:>8.3f}",
         f"{bare_p50:>8.3f}", f"{bare_p99:>8.3f}",
         f"{ours.mean_gap_percent:>7.3f}", f"{ours.gap_p50_percent:>7.2f}",
@@ -94,8 +95,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command, name = bare_loop(Path(folder))
         print(f"bare recv loop: {name}; errors are read − sent, ms; CPU in µs a token; × is to the loop's CPU")
-        heads = ("streams  tok/s   tokens  first50  first99    tok50    tok99   bare50   bare99   gap %  gap50%"
-                 "  CPU/tok    loop      ×  command×  start s  mock99")  # fmt: skip
+        heads = (
+            "streams  tok/s   tokens  first50  first99   last50   last99    tok50    tok99   bare50   bare99"
+            "   gap %  gap50%  CPU/tok    loop      ×  command×  start s  mock99"
+        )  # fmt: skip
         print(heads)
         for streams in asked.streams:
             try:
