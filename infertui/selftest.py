@@ -173,6 +173,9 @@ def measure(streams: int, rate: float, tokens: int, limit: bool, say: Callable[[
             say(f"{total:,} tokens/s on {lanes} streams")
             with mock() as url:
                 step = clock(url, lanes, total / lanes, int(total / lanes * STEP_S))
+            if not step.punctual:  # once more: another program may have had its moment
+                with mock() as url:
+                    step = clock(url, lanes, total / lanes, int(total / lanes * STEP_S))
             found.steps.append(step)
             if not step.fed:
                 found.stopped_by = "the mock could send no faster"

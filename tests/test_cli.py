@@ -231,6 +231,31 @@ def test_a_reader_that_goes_away_stops_the_run_kindly(infertui: Command, served:
     assert child.returncode == 130
 
 
+def test_a_reader_that_comes_late_gets_every_end(infertui: Command, served: Serve) -> None:
+    url = served(tokens=2, gap_ms=1, ttft_ms=2).address
+    flags = (
+        "run",
+        "--attach",
+        url,
+        "--scenario",
+        "concurrent",
+        "-c",
+        "8",
+        "-n",
+        "200",
+        "--max-tokens",
+        "2",
+        "--events",
+    )
+    with infertui.start(*flags) as child:
+        time.sleep(9)  # the run is over for longer than anybody would wait
+        assert child.poll() is None
+        out, _ = child.communicate(timeout=60)
+    said = [json.loads(line) for line in out.splitlines()]
+    assert sum(each["event"] == "call_ended" and each["call"]["role"] == "measured" for each in said) == 200
+    assert said[-1]["event"] == "run_ended"
+
+
 def test_help_loads_nothing_slow() -> None:
     slow = ["asyncio", "uvloop", "httptools", "msgspec", "rich", "httpx", "sqlite3", "sqlite_utils", "psutil", "json"]
     code = f"""
@@ -299,6 +324,56 @@ def test_ctrl_c_twice_stops_at_once(infertui: Command, served: Serve) -> None:
     assert json.loads(out)["runs"][0]["errors"] == {"cancelled": 4}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux leaves connections to a full backlog waiting")
+def test_ctrl_c_twice_also_ends_a_run_that_is_still_connecting(infertui: Command) -> None:
+    import socket
+
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}"
+        with infertui.start("run", "--attach", url, "--model", "m", "--timeout", "connect=60") as child:
+            time.sleep(1.5)
+            child.send_signal(signal.SIGINT)
+            child.send_signal(signal.SIGINT)
+            assert child.wait(timeout=5) == 130
+        for each in waiting:
+            each.close()
+
+
+def test_ctrl_c_is_heard_while_another_program_holds_the_database(infertui: Command, served: Serve) -> None:
+    url = served(tokens=20, gap_ms=4).address
+    infertui.run_json("--attach", url, *QUICK)
+    with infertui.start("run", "--attach", url, *LONG, "--json") as child:
+        time.sleep(2)
+        with sqlite3.connect(infertui.db, isolation_level=None) as db:
+            db.execute("BEGIN IMMEDIATE")
+            child.send_signal(signal.SIGINT)
+            time.sleep(1.5)
+            db.execute("ROLLBACK")
+        db.close()
+        out, _ = child.communicate(timeout=30)
+    run = json.loads(out)["runs"][0]
+    assert (child.returncode, run["status"]) == (130, "stopped")
+    assert len(infertui.json("show", "last")["runs"][0]["call_list"]) >= run["calls"]
+
+
+def test_a_run_under_nohup_goes_on_when_the_terminal_is_closed(infertui: Command, served: Serve) -> None:
+    def deaf() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    flags = ("run", "--attach", served(tokens=20, gap_ms=4).address, "-n", "12", "--max-tokens", "20", "--json")
+    with infertui.start(*flags, preexec_fn=deaf) as child:
+        time.sleep(1.2)
+        child.send_signal(signal.SIGHUP)
+        out, _ = child.communicate(timeout=30)
+    assert (child.returncode, json.loads(out)["runs"][0]["status"]) == (0, "done")
+
+
 def test_kill_9_leaves_every_call_that_had_ended(infertui: Command, served: Serve) -> None:
     with infertui.start("run", "--attach", served(tokens=20, gap_ms=2).address, *LONG, "--events") as child:
         seen = events_until(child, "call_ended", 25)
@@ -336,6 +411,10 @@ WRONG = {
     "a word for a number": (["run", "--attach", "x:1", "-n", "many"], 2, "'many' is not a valid integer"),
     "an unknown flag": (["run", "--atach", "x:1"], 2, "No such option '--atach'"),
     "an unknown command": (["runn"], 2, "No such command 'runn'"),
+    "a flag without effect": (["run", "--attach", "x:1", "--model", "m", "-c", "8"], 2, "no effect on single"),
+    "a number for a label": (["run", "--attach", "x:1", "--model", "m", "--label", "3"], 2, "how runs are numbered"),
+    "no temperature": (["run", "--attach", "x:1", "--model", "m", "--temperature", "nan"], 2, "not a number"),
+    "a huge answer": (["run", "--attach", "x:1", "--model", "m", "--max-tokens", "9" * 20], 2, "it takes 1 to"),
     "a wrong rule": (["run", "--attach", "x:1", "--model", "m", "--target", "fast"], 2, "is not a rule"),
     "a wrong metric": (["run", "--attach", "x:1", "--model", "m", "--target", "tfft_ms<5"], 2, "did you mean ttft_ms?"),
     "a turned rule": (["run", "--attach", "x:1", "--model", "m", "--target", "ttft_ms>5"], 2, "lower is better"),
@@ -398,6 +477,68 @@ def test_a_run_without_any_success_ends_with_3(infertui: Command, served: Serve)
     assert not run["valid"]
 
 
+def test_a_redirect_says_where_to(infertui: Command) -> None:
+    import http.server
+    import threading
+
+    class Moved(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(307)
+            self.send_header("Location", "https://elsewhere.example/v1/chat/completions")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Moved) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ran = infertui("run", "--attach", f"http://127.0.0.1:{server.server_port}", "--model", "m", *QUICK)
+        server.shutdown()
+    assert ran.returncode == 3
+    assert "moved to https://elsewhere.example/v1/chat/completions: give that address" in ran.stderr.splitlines()[-1]
+
+
+def test_a_full_address_of_the_call_will_do_as_well(infertui: Command, served: Serve) -> None:
+    url = f"{served(tokens=8).address}/v1/chat/completions"
+    assert infertui.run_json("--attach", url, *QUICK)["metrics"]["success_rate"] == 1.0
+
+
+def test_warm_caches_are_measured_on_prompts_that_are_known(infertui: Command, served: Serve) -> None:
+    infertui.run_json("--attach", served(tokens=8).address, *QUICK, "--cache", "warm")
+    calls = infertui.json("show", "last")["runs"][0]["call_list"]
+    prompts = [[call["prompt_id"] for call in calls if call["role"] == role] for role in ("warmup", "measured")]
+    assert prompts[0] == prompts[1]
+
+
+def test_a_field_named_by_its_place_is_left_out_too(infertui: Command) -> None:
+    import http.server
+    import threading
+
+    class Strict(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            wrong = "stream_options" in asked
+            detail = {"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]}
+            reply = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}
+            body = json.dumps(detail if wrong else reply).encode()
+            self.send_response(422 if wrong else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Strict) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        run = infertui.run_json("--attach", f"http://127.0.0.1:{server.server_port}", "--model", "m", *QUICK)
+        server.shutdown()
+    assert "the server refuses `stream_options`: it is left out" in run["warnings"]
+    assert any("the server did not stream its reply" in warning for warning in run["warnings"])
+
+
 def test_a_wrong_key_is_said_and_a_right_one_is_nowhere_kept(infertui: Command, served: Serve) -> None:
     url = served(tokens=8, api_key="canary-4711").address
     refused = infertui("run", "--attach", url, "--model", "m", *QUICK)
@@ -453,6 +594,17 @@ def test_every_command_has_help_with_an_example(infertui: Command) -> None:
         ran = infertui(command, "--help")
         assert ran.returncode == 0
         assert f"infertui {command}" in ran.stdout.partition("Options:")[0].partition("\n\n")[2]
+
+
+def test_an_output_that_nobody_takes_is_no_failed_gate(infertui: Command, served: Serve) -> None:
+    infertui.run_json("--attach", served(tokens=8).address, *QUICK)
+    for command, code in (("show last | true", 141), ("show last > /dev/full", 1)):
+        shell = f"{sys.executable} -m infertui {command}; exit ${{PIPESTATUS[0]}}"
+        environment = {**infertui.environment, "INFERTUI_DB": str(infertui.db)}
+        if "/dev/full" in command and not Path("/dev/full").exists():
+            continue
+        ran = subprocess.run(["bash", "-c", shell], env=environment, capture_output=True, text=True, check=False)
+        assert (ran.returncode, "Traceback" in ran.stderr) == (code, False), ran.stderr
 
 
 def test_no_argument_shows_the_help(infertui: Command) -> None:

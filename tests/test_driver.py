@@ -302,6 +302,125 @@ def test_a_connection_that_was_closed_while_idle_is_opened_once_more() -> None:
     assert connections == 3
 
 
+def test_a_server_that_dies_over_a_request_is_no_idle_connection(served: Callable[..., Server]) -> None:
+    """It works on the second request for a while, and closes without a byte: that call failed."""
+    body = b'{"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head + body)
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.3)
+        writer.close()
+
+    done: list[Done] = []
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await Drive(sender(url, stream=False), Block("measured", 1, Plan((call("a"), call("b")), 1)), done.append).run()
+        server.close()
+
+    asyncio.run(main())
+    assert outcomes(done) == ["ok", "reset"]
+    assert done[1].record.reopened == 0
+
+
+def test_a_stall_of_the_client_counts_for_every_probe_that_it_swallowed() -> None:
+    block = Block("measured", 1, Plan((call("a"),), 1))
+    watched = Drive(sender("http://127.0.0.1:1"), block, lambda one: None)
+    watched._over = True
+    watched._probe(time.perf_counter_ns() - 1_000_000_000)
+    late = [round(lag / 1e6) for lag in watched.loop_lag_ns]
+    assert len(late) == 50
+    assert (late[0], late[1] - late[0]) == (980, -20)
+
+
+def test_a_reply_that_breaks_our_own_code_costs_its_call_and_not_the_run(
+    served: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    understood = driver.record.done
+
+    def broken(flight: Any, *rest: Any) -> Done:
+        if flight.call.name == "b" and flight.exchange is not None:
+            raise ZeroDivisionError("what nobody thought of")
+        return understood(flight, *rest)
+
+    monkeypatch.setattr(driver.record, "done", broken)
+    done = drive(served(tokens=3).address, call("a"), call("b"), call("c"), concurrency=1)
+    assert outcomes(done) == ["ok", "bad-stream", "ok"]
+    assert "what nobody thought of" in done[1].record.message
+
+
+def test_a_flood_is_not_read_on_before_it_is_decoded(served: Callable[..., Server]) -> None:
+    limits = msgspec.structs.replace(FAST, ahead_bytes=20_000)
+    server = served(tokens=3000, gap_ms=0, ttft_ms=400)
+    (slow,) = drive(server.address, call("a", max_tokens=3000), limits=msgspec.structs.replace(limits, idle_s=3))
+    assert (slow.record.outcome, slow.record.n_output) == ("ok", 3000)
+    assert slow.text == words(3000)
+
+
+def odd(chunks: list[dict[str, Any]], headers: str = "Content-Type: text/event-stream", **fields: Any) -> Done:
+    """The record of a call to a server that says just this, 10 ms apart."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\n{headers}\r\nConnection: close\r\n\r\n".encode())
+        for chunk in chunks:
+            await asyncio.sleep(0.01)
+            writer.write(b"data: " + msgspec.json.encode(chunk) + b"\n\n")
+        writer.write(b"data: [DONE]\n\n")
+        await writer.drain()
+        writer.close()
+
+    done: list[Done] = []
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await Drive(sender(url, **fields), Block("measured", 1, Plan((call("a"),), 1)), done.append).run()
+        server.close()
+
+    asyncio.run(main())
+    return done[0]
+
+
+def said(text: str, **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}], **fields}
+
+
+STOP = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize("amount", [-5, 1e30, float(1 << 40)])
+def test_counts_that_cannot_be_are_not_believed(amount: float) -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": amount, "completion_tokens": amount}}
+    record = odd([said("a"), said("b"), STOP, usage]).record
+    assert (record.outcome, record.n_output, record.n_source, record.n_prompt) == ("ok", 2, "pieces", None)
+
+
+def test_hidden_thoughts_do_not_make_the_answer_faster() -> None:
+    details = {"completion_tokens_details": {"reasoning_tokens": 500}}
+    usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 505, **details}}
+    record = odd([*(said(word) for word in "abcde"), STOP, usage]).record
+    assert (record.n_output, record.n_hidden, record.n_first) == (505, 500, 1.0)
+    span_ms = (record.last_ns - record.first_ns) / 1e6
+    assert record.decode_tps == pytest.approx(4 / span_ms * 1e3)
+
+
+@pytest.mark.parametrize("stamp", [1, 1 << 62, 1 << 70])
+def test_stamps_of_another_clock_end_nothing(stamp: int) -> None:
+    one = odd([said("a", sent_ns=stamp), said("b", sent_ns=stamp), STOP])
+    assert one.record.n_pieces == 2 or one.record.outcome == "bad-stream"
+    assert not one.reads.sent_us
+
+
+def test_a_packed_reply_is_named() -> None:
+    one = odd([said("a"), STOP], headers="Content-Type: text/event-stream\r\nContent-Encoding: gzip")
+    assert (one.record.outcome, "gzip" in one.record.message) == ("bad-stream", True)
+
+
 def test_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     import trustme
 

@@ -234,6 +234,14 @@ def test_what_a_full_disk_refuses_is_kept_and_written_later(tmp_path: Path, monk
         assert [call.name for call in db.calls(run)] == ["r1-0", "r1-1", "r1-2"]
 
 
+def test_a_call_that_no_column_can_hold_costs_only_itself(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    with Store(path) as db:
+        run = a_run(db)
+        write(path, run, record("good"), record("bad", n_output=1 << 70), record("fine"))
+        assert [call.name for call in db.calls(run)] == ["good", "fine"]
+
+
 def test_two_writers_at_once_wait_for_each_other(tmp_path: Path) -> None:
     path = tmp_path / "results.db"
     with Store(path) as db:
