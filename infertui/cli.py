@@ -281,7 +281,8 @@ def list_(what: str, limit: int, db: str | None, as_json: bool) -> None:
     else:
         from infertui.report.table import console, runs_view
 
-        console().print(runs_view(rows))
+        shown = console()
+        shown.print(runs_view(rows, shown.width))
 
 
 def _list_scenarios(as_json: bool) -> None:
@@ -344,7 +345,7 @@ def show(
     if bounds:
         shown.print(targets_view(calls, bounds), "")
     if with_calls:
-        shown.print(calls_view(calls, bounds))
+        shown.print(calls_view(calls, bounds, shown.width))
 
 
 def _show_reply(store: Store, calls: Any, name: str, run: int) -> None:

@@ -355,9 +355,8 @@ def verdict(generator: Generator, ttft_ms: float | None, good: int) -> tuple[boo
     notes = []
     for lag, what in ((generator.lag_p99_ms, "calls were sent"), (generator.loop_lag_p99_ms, "the client's loop ran")):
         if lag is not None and lag > limit:
-            notes.append(
-                f"invalid: {what} up to {lag:.1f} ms late (p99; limit {limit:.1f} ms): too much at once for this machine"
-            )
+            late = f"{what} up to {lag:.1f} ms late (p99; limit {limit:.1f} ms)"
+            notes.append(f"invalid: {late}: too much at once for this machine")
     return not notes, notes
 
 

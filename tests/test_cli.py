@@ -272,14 +272,17 @@ def test_a_run_loads_nothing_that_it_does_not_need(infertui: Command, served: Se
     url = served(tokens=2).address
     infertui.run_json("--attach", url, "--model", "m", "-n", "1")
     slow = ["sqlite_utils", "httpx", "rich", "plotext", "textual", "numpy"]
-    code = f"""
-import sys, infertui.cli
-flags = ["run", "--attach", {url!r}, "--model", "m", "-n", "1", "--events", "--db", {str(infertui.db)!r}]
+    for output in ("--events", "--json"):
+        code = f"""
+import sys, infertui.cli, infertui.report.live
+infertui.report.live.TOLD_EVERY_S = 0
+flags = ["run", "--attach", {url!r}, "--model", "m", "-n", "40", {output!r}, "--db", {str(infertui.db)!r}]
 infertui.cli.cli.main(flags, standalone_mode=False)
 print([name for name in {slow} if name in sys.modules], file=sys.stderr)
 """
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stderr.strip() == "[]"
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert ran.stderr.splitlines()[-1] == "[]"
+        assert ("under way" in ran.stderr) == (output == "--json")
 
 
 # Ends before the end.

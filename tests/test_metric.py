@@ -465,8 +465,8 @@ def test_an_invalid_run_says_so_before_all_other_warnings() -> None:
     summary = run(call(0, 100, 200, n_output=1), generator=late, warnings=["the battery is low"])
     assert not summary.valid
     assert summary.warnings == [
-        "invalid: calls were sent up to 5.0 ms late (p99; limit 2.0 ms): this machine was too busy",
-        "invalid: the client's loop ran up to 7.0 ms late (p99; limit 2.0 ms): this machine was too busy",
+        "invalid: calls were sent up to 5.0 ms late (p99; limit 2.0 ms): too much at once for this machine",
+        "invalid: the client's loop ran up to 7.0 ms late (p99; limit 2.0 ms): too much at once for this machine",
         "the battery is low",
     ]
     assert summary.generator is late

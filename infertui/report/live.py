@@ -27,9 +27,9 @@ from infertui.text import plain
 
 if TYPE_CHECKING:
     from rich.live import Live
-    from rich.text import Text
 
 BAR = 16
+TOLD_EVERY_S = 10.0
 AT_ONCE = 4096  # bytes that a pipe takes without waiting once it says that it takes any
 
 
@@ -159,7 +159,7 @@ class Progress:
         self.stream = stream
         self.terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
         self.names: dict[int, str] = {}
-        self.drawn = 0.0
+        self.told = time.monotonic()
         self.live: Live | None = None
         self.errors = 0
 
@@ -182,12 +182,13 @@ class Progress:
             self.close()
 
     def _tick(self, event: Ticked) -> None:
-        now = time.monotonic()
-        if not self.terminal:
-            if now - self.drawn > 10 and event.ended:
-                self.drawn = now
-                self._say(f"run {event.run}: {self._line(event).plain}")
+        if not self.terminal:  # in the load's own process: nothing is imported or styled here
+            if time.monotonic() - self.told > TOLD_EVERY_S and event.ended:
+                self.told = time.monotonic()
+                self._say(f"run {event.run}: " + "".join(text for text, _ in self._parts(event)))
             return
+        from rich.text import Text
+
         if self.live is None:
             from rich.console import Console
             from rich.live import Live
@@ -197,27 +198,26 @@ class Progress:
                 console=shown, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             )
             self.live.start()
-        self.live.update(self._line(event), refresh=True)
+        drawn = Text.assemble(*self._parts(event), no_wrap=True, overflow="ellipsis")
+        self.live.update(drawn, refresh=True)
 
-    def _line(self, event: Ticked) -> Text:
-        """What matters most comes first: a narrow terminal cuts the end off."""
-        from rich.text import Text
-
+    def _parts(self, event: Ticked) -> Iterator[tuple[str, str]]:
+        """Pieces of the line with their styles. What matters most comes first: a narrow terminal cuts the end off."""
         done = round(BAR * event.ended / event.total) if event.total else 0
-        shown = Text(no_wrap=True, overflow="ellipsis")
         if len(self.names) > 1:
-            shown.append(f"{self.names.get(event.run, '')} ")
-        shown.append(f"{_stage(event.role, event.round)} ")
-        shown.append("━" * done, "cyan").append("─" * (BAR - done), "dim")
-        shown.append(f" {event.ended}/{event.total}", "bold")
+            yield f"{self.names.get(event.run, '')} ", ""
+        yield f"{_stage(event.role, event.round)} ", ""
+        yield "━" * done, "cyan"
+        yield "─" * (BAR - done), "dim"
+        yield f" {event.ended}/{event.total}", "bold"
         if event.left_s is not None:
-            shown.append(f" · {seconds(event.left_s)} left")
+            yield f" · {seconds(event.left_s)} left", ""
         if event.failed:
-            shown.append(f" · {event.failed} failed", "red")
-        shown.append(f" · {number(event.tokens_per_s, 'tok/s')}")
+            yield f" · {event.failed} failed", "red"
+        yield f" · {number(event.tokens_per_s, 'tok/s')}", ""
         if event.ttft_ms is not None:
-            shown.append(f" · ttft {number(event.ttft_ms, 'ms')}")
-        return shown.append(f" · {event.active} under way", "dim")
+            yield f" · ttft {number(event.ttft_ms, 'ms')}", ""
+        yield f" · {event.active} under way", "dim"
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(OSError):

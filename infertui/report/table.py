@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ class _Console(Console):
 def console() -> Console:
     """For stdout: as wide as the terminal, or wide enough for a table where there is none."""
     found = _Console(highlight=False, markup=False, emoji=False)
-    if not found.is_terminal:
+    if not found.is_terminal and "COLUMNS" not in os.environ:
         found.width = 120
     return found
 
@@ -100,9 +101,10 @@ def _own_figures(summary: Summary, every: bool, width: int) -> Text:
 def _setup_line(setup: Mapping[str, Any]) -> str:
     """How the calls were made, in words."""
     parts = [str(setup.get("api", UNKNOWN)), "streamed" if setup.get("stream") else "in one piece"]
-    parts += [f"{setup.get('cache')} cache", f"temperature {setup.get('temperature')}"]
-    names = {"concurrency": "at once", "requests": "calls a round", "rounds": "rounds", "max_tokens": "tokens at most"}
+    parts += [f"{setup.get('cache')} cache", f"temperature {setup.get('temperature', 0):g}"]
+    names = {"concurrency": "at once", "requests": "calls a round", "max_tokens": "tokens at most"}
     parts += [f"{setup[key]} {name}" for key, name in names.items() if setup.get(key)]
+    parts.append(f"{setup.get('rounds', 1)} round{'s' if setup.get('rounds', 1) > 1 else ''}")
     if setup.get("kinds"):
         parts.append("/".join(setup["kinds"]))
     return " · ".join(parts)
@@ -120,41 +122,45 @@ def _generator_line(summary: Summary) -> str:
     return " · ".join(parts)
 
 
-def calls_view(calls: Sequence[CallRecord], bounds: Sequence[Bound] = ()) -> Table:
+def _columns(table: Table, widths: Mapping[str, int], left: Sequence[str]) -> None:
+    """Columns of given widths: rich alone would squeeze the numbers before the names."""
+    for head, width in widths.items():
+        table.add_column(
+            head, justify="left" if head in left else "right", width=width, no_wrap=True, overflow="ellipsis"
+        )
+
+
+def calls_view(calls: Sequence[CallRecord], bounds: Sequence[Bound] = (), width: int = 120) -> Table:
     """Each call of a run, in the order in which they ended."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    heads = ("call", "prompt", "lane", "due s", "ttft ms", "e2e ms", "tok", "tok/s", "decode", "queue", "outcome")
-    for head in heads:
-        if head == "outcome":
-            table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=60)
-        else:
-            width = {"call": 11, "prompt": 13, "lane": 4}.get(head, 7)
-            table.add_column(
-                head, justify="left" if head in ("call", "prompt") else "right", min_width=width, no_wrap=True
-            )
-    if bounds:
-        table.add_column("target")
+    narrow = width < 110
+    gap = 1 if narrow else 2
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
+    widths = {"call": 11, "prompt": 13, "lane": 4, "due s": 7, "ttft ms": 7, "e2e ms": 7, "tok": 5, "tok/s": 7}
+    widths |= {"decode": 7, "queue": 7, **({"target": 6} if bounds else {})}
+    if narrow:
+        widths = {head: size for head, size in widths.items() if head not in ("lane", "due s", "queue")}
+    widths["outcome"] = max(10, width - sum(size + gap for size in widths.values()) - gap)
+    _columns(table, widths, ("call", "prompt", "target", "outcome"))
     start = min((call.sched_ns for call in calls), default=0)
     for call in calls:
         outcome = call.finish or "ok" if call.good else f"{call.outcome}: {call.message}"
-        row: list[str | Text] = [
-            call.name,
-            plain(call.prompt_id, 24),
-            str(call.lane),
-            f"{(call.sched_ns - start) / 1e9:.2f}",
-            number(call.ttft_ms),
-            number(call.e2e_ms),
-            str(call.n_output) if call.n_output is not None else UNKNOWN,
-            number(call.effective_tps),
-            number(call.decode_tps),
-            number(call.queue_ms),
-            Text(plain(outcome, 60), "" if call.good else "red"),
-        ]
-        if bounds:
-            counted = call.role == "measured"
-            met = call.good and all(bound.met(call) for bound in bounds)
-            row.append(Text("met" if met else "missed", "green" if met else "red") if counted else Text(UNKNOWN))
-        table.add_row(*row, style="" if call.role == "measured" else "dim")
+        met = call.good and all(bound.met(call) for bound in bounds)
+        counted = call.role == "measured"
+        row: dict[str, str | Text] = {
+            "call": call.name,
+            "prompt": plain(call.prompt_id, 24),
+            "lane": str(call.lane),
+            "due s": f"{(call.sched_ns - start) / 1e9:.2f}",
+            "ttft ms": number(call.ttft_ms),
+            "e2e ms": number(call.e2e_ms),
+            "tok": str(call.n_output) if call.n_output is not None else UNKNOWN,
+            "tok/s": number(call.effective_tps),
+            "decode": number(call.decode_tps),
+            "queue": number(call.queue_ms),
+            "target": Text("met" if met else "missed", "green" if met else "red") if counted else UNKNOWN,
+            "outcome": Text(plain(outcome, 200), "" if call.good else "red"),
+        }
+        table.add_row(*(row[head] for head in widths), style="" if counted else "dim")
     return table
 
 
@@ -181,19 +187,31 @@ def targets_view(calls: Sequence[CallRecord], bounds: Sequence[Bound]) -> Table:
     return table
 
 
-def runs_view(rows: Sequence[RunRow]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for head in ("run", "when (UTC)", "scenario", "server", "model", "label", "status"):
-        table.add_column(head, no_wrap=True, justify="right" if head == "run" else "left")
-    for head in ("ttft p50", "e2e p50", "tok/s", "success"):
-        table.add_column(head, no_wrap=True, justify="right", min_width=7)
+def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
+    """The newest first. Names give way where it is narrow; numbers do not."""
+    narrow = width < 110
+    gap = 1 if narrow else 2
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
+    figures = {"ttft ms": "ttft_ms", "e2e ms": "e2e_ms", "tok/s": "output_tps", "ok %": "success_rate"}
+    if narrow:
+        del figures["e2e ms"]
+    fixed = {"run": 4, "when (UTC)": 11, "scenario": 10, **dict.fromkeys(figures, 7)}
+    names = ["server", "model", "status"] if narrow else ["server", "model", "label", "status"]
+    room = width - sum(size + gap for size in fixed.values()) - gap * len(names)
+    heads = ["run", "when (UTC)", "scenario", *names, *figures]
+    _columns(table, {head: fixed.get(head, max(6, room // len(names))) for head in heads}, heads[1 : 3 + len(names)])
     for row in rows:
         summary = msgspec.json.decode(row.summary, type=Summary) if row.summary else None
-        figures = [UNKNOWN] * 4
-        if summary is not None:
-            keys = ("ttft_ms", "e2e_ms", "output_tps", "success_rate")
-            figures = [of_metric(key, summary.metrics.get(key)) for key in keys]
-        status = row.status if summary is None or summary.valid else f"{row.status}, not valid"
-        who = (plain(row.server, 28), plain(row.model, 28), plain(row.label, 20), status)
-        table.add_row(str(row.id), row.started_at[:16].replace("T", " "), row.scenario, *who, *figures)
+        cells = {"run": str(row.id), "when (UTC)": row.started_at[5:16].replace("T", " "), "scenario": row.scenario}
+        cells |= {"server": plain(row.server, 60), "model": plain(row.model, 60), "label": plain(row.label, 60)}
+        cells["status"] = row.status if summary is None or summary.valid else f"{row.status}, not valid"
+        for head, key in figures.items():
+            cells[head] = _one(key, summary.metrics.get(key)) if summary else UNKNOWN
+        table.add_row(*(cells[head] for head in heads))
     return table
+
+
+def _one(key: str, value: Distribution | float | None) -> str:
+    """A metric as one number without its unit: the median of many, or the run's own."""
+    shown = value.p50 if isinstance(value, Distribution) else value
+    return number(None if shown is None else 100 * shown if key == "success_rate" else shown)
