@@ -196,6 +196,7 @@ def test_a_read_only_database_can_be_looked_at_and_is_not_written(tmp_path: Path
                 capture_output=True,
                 text=True,
                 preexec_fn=without_override,
+                env={**os.environ, "COLUMNS": "80"},
                 check=False,
             )
             assert (ran.returncode, said in ran.stdout + ran.stderr) == (code, True), ran.stderr

@@ -196,10 +196,13 @@ def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
     if narrow:
         del figures["e2e ms"]
     fixed = {"run": 4, "when (UTC)": 11, "scenario": 10, **dict.fromkeys(figures, 7)}
-    names = ["server", "model", "status"] if narrow else ["server", "model", "label", "status"]
+    if narrow:
+        del fixed["when (UTC)"]
+    names = ["server", "model", "label", "status"]
     room = width - sum(size + gap for size in fixed.values()) - gap * len(names)
-    heads = ["run", "when (UTC)", "scenario", *names, *figures]
-    _columns(table, {head: fixed.get(head, max(6, room // len(names))) for head in heads}, heads[1 : 3 + len(names)])
+    heads = [*(head for head in fixed if head not in figures), *names, *figures]
+    widths = {head: fixed.get(head, max(6, room // len(names))) for head in heads}
+    _columns(table, widths, [head for head in heads if head != "run" and head not in figures])
     for row in rows:
         summary = msgspec.json.decode(row.summary, type=Summary) if row.summary else None
         cells = {"run": str(row.id), "when (UTC)": row.started_at[5:16].replace("T", " "), "scenario": row.scenario}
