@@ -45,8 +45,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
     "--model", "models", metavar="M", multiple=True, help="Model to ask for; one for all, or one an --attach."
 )
 @click.option("--scenario", default="single", show_default=True, metavar="S", help="What is sent: `list scenarios`.")
-@click.option("-c", "--concurrency", type=int, metavar="N", help="Calls at once (concurrent).")
-@click.option("-n", "--requests", type=int, metavar="N", help="Calls a round.")
+@click.option("-c", "--concurrency", type=int, metavar="N", help="Calls at once (concurrent; default: 4).")
+@click.option(
+    "-n", "--requests", type=int, metavar="N", help="Calls a round (default: 12 in single, one a place in concurrent)."
+)
 @click.option(
     "--rounds", type=int, default=1, show_default=True, metavar="N", help="How often the same calls are sent."
 )
@@ -54,15 +56,29 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option(
     "--kind", "kinds", multiple=True, metavar="K", help="Prompts: router, reasoning or coding (default: all)."
 )
-@click.option("--warmup", type=int, metavar="N", help="Warm-up calls, kept and never counted.")
+@click.option("--warmup", type=int, metavar="N", help="Warm-up calls, kept and never counted (default: one a place).")
 @click.option("--alone/--no-alone", default=None, help="Send each prompt alone first, for the speed-up (concurrent).")
-@click.option("--cache", type=click.Choice(["cold", "warm"]), default="cold", show_default=True, help="Prefix caches.")
-@click.option("--api", type=click.Choice(["chat", "completions", "native"]), default="chat", show_default=True)
+@click.option(
+    "--cache",
+    type=click.Choice(["cold", "warm"]),
+    default="cold",
+    show_default=True,
+    help="Whether prompts may be found in prefix caches.",
+)
+@click.option(
+    "--api",
+    type=click.Choice(["chat", "completions", "native"]),
+    default="chat",
+    show_default=True,
+    help="What is spoken; native is the server's own: llama.cpp's or Ollama's.",
+)
 @click.option("--stream/--no-stream", default=True, help="Whether replies come token by token.")
-@click.option("--temperature", type=click.FloatRange(0, 10), default=0.0, show_default=True, metavar="T")
+@click.option(
+    "--temperature", type=click.FloatRange(0, 10), default=0.0, metavar="T", help="Of the sampling (default: 0)."
+)
 @click.option(
     "--sampling-seed",
-    type=click.IntRange(-(1 << 53), 1 << 53),
+    type=click.IntRange(0, 1 << 31),
     metavar="N",
     help="Sent as `seed`; some servers turn serial with it.",
 )
