@@ -257,7 +257,10 @@ class _Bench:
             elif worst.outcome != "cancelled":
                 self._warn(turn, f"no warm-up call succeeded ({worst.outcome}: {worst.message})")
         facts = {"server": turn.header, "fingerprint": turn.fingerprint}
-        self.store.set_server(turn.run, self._server(turn.server, {k: v for k, v in facts.items() if v}))
+        try:
+            self.store.set_server(turn.run, self._server(turn.server, {k: v for k, v in facts.items() if v}))
+        except StoreError as error:  # the calls matter more than what the server calls itself
+            self._warn(turn, str(error))
 
     async def _drive(self, turn: _Turn, block: Block) -> None:
         plan = block.plan
@@ -309,7 +312,7 @@ class _Bench:
         try:
             await asyncio.get_running_loop().run_in_executor(None, self.writer.flush)
         except StoreError as error:
-            return f"not every call could be stored: {error}"
+            return f"not everything could be stored so far: {error}"
         return ""
 
     async def _end(self) -> list[Report]:
@@ -327,15 +330,12 @@ class _Bench:
                 sum(call.role == "measured" and call.outcome != "cancelled" for call in turn.records) == self.asked_for
             )
             status = "failed" if turn.failed else "stopped" if self.stop.soon and not whole else "done"
-            encoded = msgspec.json.encode(summary)
-            try:
-                self.store.end_run(
-                    turn.run, status, turn.failed, turn.warnings, msgspec.json.encode(generator), encoded
-                )
-            except StoreError as error:
-                self.emit(Warned(run=turn.run, message=str(error)))
+            told = (status, turn.failed, turn.warnings, msgspec.json.encode(generator), msgspec.json.encode(summary))
+            self.writer.end_run(turn.run, *told)
             self.emit(RunEnded(run=turn.run, status=status, summary=summary))
             reports.append(report_of(self.store, turn.run, status, turn.failed, summary))
+        if trouble := await self._flush():
+            self.emit(Warned(run=None, message=trouble))
         return reports
 
     def _warn(self, turn: _Turn, message: str) -> None:

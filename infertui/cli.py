@@ -240,10 +240,15 @@ def bound(rule: str) -> Bound:
     if (METRICS[key].better == "lower") != sign.startswith("<"):
         better, turned = METRICS[key].better, ">" if sign.startswith("<") else "<"
         raise UsageError(f"target {rule!r}: {better} is better for {key}", f"turn the sign: {key}{turned}{value}")
+    from math import isfinite
+
     try:
-        return Bound(key, float(value))
+        worst = float(value)
     except ValueError:
-        raise UsageError(f"target {rule!r}: {value!r} is not a number") from None
+        worst = float("nan")
+    if not isfinite(worst):
+        raise UsageError(f"target {rule!r}: {value!r} is not a number", "write METRIC<NUMBER, such as 'ttft_ms<500'")
+    return Bound(key, worst)
 
 
 def _store(db: str | None, write: bool = False) -> Store:
@@ -288,6 +293,9 @@ def list_(what: str, limit: int, db: str | None, as_json: bool) -> None:
     if database(db).exists():
         with _store(db) as store:
             rows = store.runs(limit)
+            for row in rows:
+                if not row.summary and row.status != "running":  # cut off before it could be added up
+                    row.summary = _added_up(store, row.id)
     if as_json:
         from infertui.report.data import list_text
 
@@ -299,6 +307,14 @@ def list_(what: str, limit: int, db: str | None, as_json: bool) -> None:
 
         shown = console()
         shown.print(runs_view(rows, shown.width))
+
+
+def _added_up(store: Store, run: int) -> str:
+    import msgspec
+
+    from infertui import bench
+
+    return msgspec.json.encode(bench.stored(store, str(run)).summary).decode()
 
 
 def _list_scenarios(as_json: bool) -> None:
@@ -456,6 +472,9 @@ def _list_dials() -> None:
 
 def main() -> NoReturn:
     """Run the command line; every error a user can meet ends as one line and a code."""
+    for name in ("stdout", "stderr"):  # closed by whoever started us: what would go there is dropped
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as leave:

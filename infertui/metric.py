@@ -265,11 +265,14 @@ class Bound(msgspec.Struct, frozen=True):
         return bool(value <= self.worst if METRICS[self.key].better == "lower" else value >= self.worst)
 
 
-def wall_ns(calls: Iterable[CallRecord]) -> int:
-    """Σ over the rounds of (the last end − the first due time): pauses between the blocks are not in it."""
+def wall_ns(calls: Iterable[CallRecord], to_close: bool = False) -> int:
+    """Σ over the rounds of (the last end − the first due time): pauses between the blocks are not in it.
+
+    A good call ends with its last token, or, `to_close`, with its stream.
+    """
     spans: dict[int, tuple[int, int]] = {}
     for call in calls:
-        end = (call.last_ns if call.good else call.end_ns) or call.end_ns or call.sched_ns
+        end = (call.last_ns if call.good and not to_close else call.end_ns) or call.end_ns or call.sched_ns
         low, high = spans.get(call.round, (call.sched_ns, end))
         spans[call.round] = (min(low, call.sched_ns), max(high, end))
     return sum(high - low for low, high in spans.values())
@@ -293,10 +296,13 @@ def summarise(
     }
     metrics["itl_ms"] = distribution(gaps_ms)
     metrics |= run_figures(good, len(measured), wall)
-    metrics["speedup"] = speedup(good, [call for call in calls if call.role == "alone" and call.good], wall)
+    alone = [call for call in calls if call.role == "alone" and call.good]
+    metrics["speedup"] = speedup(good, alone, wall_ns(measured, to_close=True))
     if bounds:
         kept = sum(all(bound.met(call) for bound in bounds) for call in good)
-        metrics["goodput_per_min"] = _rate(60 * kept, wall / NS_PER_MS) if kept else (0.0 if measured else None)
+        unknown = good and any(all(getattr(call, bound.key) is None for call in good) for bound in bounds)
+        none = None if unknown or not measured else 0.0
+        metrics["goodput_per_min"] = _rate(60 * kept, wall / NS_PER_MS) if kept else none
     sources = Counter(call.n_source for call in good if call.n_source)
     errors = Counter(call.outcome for call in measured if not call.good)
     if cancelled:
@@ -331,11 +337,14 @@ def run_figures(good: Sequence[CallRecord], asked: int, wall: int) -> dict[str, 
 
 
 def speedup(good: Sequence[CallRecord], alone: Sequence[CallRecord], wall: int) -> float | None:
-    """Σ of what the same prompts took alone / wall: 1 on a server that serves one at a time, however many wait."""
+    """Σ of what the same prompts took alone / wall: 1 on a server that serves one at a time, however many wait.
+
+    Both from send to the stream's close: what comes after the last token (usage) holds a server's place as well.
+    """
     took: dict[str, list[float]] = {}
     for call in alone:
-        if call.e2e_ms is not None:
-            took.setdefault(call.prompt_hash, []).append(call.e2e_ms)
+        if call.send_ns is not None and call.end_ns is not None:
+            took.setdefault(call.prompt_hash, []).append((call.end_ns - call.send_ns) / NS_PER_MS)
     if not took or not good or not wall or any(call.prompt_hash not in took for call in good):
         return None
     unloaded = sum(sum(took[call.prompt_hash]) / len(took[call.prompt_hash]) for call in good)
@@ -372,13 +381,13 @@ def observations(calls: Sequence[CallRecord], sources: Mapping[str, int]) -> lis
     say([c for c in good if c.n_prompt and (c.n_cached or 0) > 0.05 * c.n_prompt], "found part of their prompt cached")
     say([c for c in good if c.n_output is not None and c.n_output < c.max_tokens], "ended before max_tokens")
     say([c for c in good if not c.n_output], "brought no token")
-    many = [c for c in good if c.n_pieces and (c.n_output or 0) - c.n_hidden > MERGED * c.n_pieces]
+    many = [c for c in good if c.first_ns and c.n_pieces and (c.n_output or 0) - c.n_hidden > MERGED * c.n_pieces]
     say(many, f"brought more than {MERGED} tokens a piece of text, by the server's count: their speed rests on it")
     say([c for c in good if c.reopened], "had their connection reopened: the server closed it before a byte came")
-    if sources.get("pieces"):
+    if set(sources) == {"pieces"}:
         found.append("the server reports no token counts: pieces of text are counted as tokens")
     elif len(sources) > 1:
-        found.append("token counts come from different sources")
+        found.append(f"token counts come from different sources ({', '.join(f'{s} {n}' for s, n in sources.items())})")
     notes = Counter(call.note for call in calls if call.note)
     found += [f"{n} of {len(calls)} calls: {note}" for note, n in notes.most_common(5)]
     return found

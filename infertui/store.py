@@ -217,21 +217,11 @@ class Store:
         with self._change() as db:
             db.execute("UPDATE run SET server_id = ? WHERE id = ?", (server_id, run_id))
 
-    def end_run(
-        self, run_id: int, status: str, message: str, warnings: Sequence[str], generator: bytes, summary: bytes
-    ) -> None:
-        values = (status, message, _now(), _json(list(warnings)), generator.decode(), summary.decode(), run_id)
-        with self._change() as db:
-            db.execute(
-                "UPDATE run SET status = ?, message = ?, ended_at = ?, warnings = ?, generator = ?, summary = ? "
-                "WHERE id = ?",
-                values,
-            )
-
     def mark_interrupted(self, runs: Sequence[int]) -> None:
         with self._change() as db:
             db.executemany(
-                "UPDATE run SET status = 'interrupted', message = 'its runner is gone' WHERE id = ?",
+                "UPDATE run SET status = 'interrupted', message = 'its runner is gone' "
+                "WHERE id = ? AND status = 'running'",
                 [(run,) for run in runs],
             )
 
@@ -336,6 +326,18 @@ class Writer:
                 db.execute("INSERT OR IGNORE INTO reply VALUES (?, ?, ?)", (record.reply_hash, *texts))
 
         self._jobs.put(_Job(work, then))
+
+    def end_run(
+        self, run_id: int, status: str, message: str, warnings: Sequence[str], generator: bytes, summary: bytes
+    ) -> None:
+        """The last of a run, after all of its calls."""
+        values = (status, message, _now(), _json(list(warnings)), generator.decode(), summary.decode(), run_id)
+        columns = "status = ?, message = ?, ended_at = ?, warnings = ?, generator = ?, summary = ?"
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(f"UPDATE run SET {columns} WHERE id = ?", values)
+
+        self._jobs.put(_Job(work, lambda stored: None))
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Wait until everything is committed; a StoreError says why it cannot be."""

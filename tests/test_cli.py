@@ -395,6 +395,7 @@ def test_kill_9_leaves_every_call_that_had_ended(infertui: Command, served: Serv
     listed = infertui("list", "runs")
     assert "run 1 was cut off: what it had measured is kept" in listed.stderr
     assert "interrupted" in listed.stdout
+    assert "–" not in listed.stdout  # it is added up from its calls
     shown = infertui.json("show", "1")["runs"][0]
     assert shown["status"] == "interrupted"
     assert shown["metrics"]["ttft_ms"]["n"] == len([name for name in stored if name.startswith("r1")])
@@ -419,6 +420,7 @@ WRONG = {
     "no temperature": (["run", "--attach", "x:1", "--model", "m", "--temperature", "nan"], 2, "not a number"),
     "a huge answer": (["run", "--attach", "x:1", "--model", "m", "--max-tokens", "9" * 20], 2, "it takes 1 to"),
     "a wrong rule": (["run", "--attach", "x:1", "--model", "m", "--target", "fast"], 2, "is not a rule"),
+    "a rule without end": (["run", "--attach", "x:1", "--model", "m", "--target", "ttft_ms<1e400"], 2, "not a number"),
     "a wrong metric": (["run", "--attach", "x:1", "--model", "m", "--target", "tfft_ms<5"], 2, "did you mean ttft_ms?"),
     "a turned rule": (["run", "--attach", "x:1", "--model", "m", "--target", "ttft_ms>5"], 2, "lower is better"),
     "a wrong timeout": (["run", "--attach", "x:1", "--model", "m", "--timeout", "idel=5"], 2, "no such timeout"),
@@ -608,6 +610,14 @@ def test_an_output_that_nobody_takes_is_no_failed_gate(infertui: Command, served
             continue
         ran = subprocess.run(["bash", "-c", shell], env=environment, capture_output=True, text=True, check=False)
         assert (ran.returncode, "Traceback" in ran.stderr) == (code, False), ran.stderr
+
+
+def test_closed_streams_stop_nothing(infertui: Command, served: Serve) -> None:
+    flags = f"run --attach {served(tokens=8).address} -n 3 --max-tokens 8"
+    environment = {**infertui.environment, "INFERTUI_DB": str(infertui.db)}
+    shell = f"{sys.executable} -m infertui {flags} 2>&- >&-"
+    assert subprocess.run(["bash", "-c", shell], env=environment, check=False).returncode == 0
+    assert infertui.json("list", "runs")["runs"][0]["status"] == "done"
 
 
 def test_no_argument_shows_the_help(infertui: Command) -> None:

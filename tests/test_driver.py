@@ -215,6 +215,13 @@ def test_a_connection_that_nobody_accepts_times_out() -> None:
     assert one.record.outcome == "timeout-connect"
 
 
+def test_silence_is_noticed_long_before_the_other_limits(served: Callable[..., Server]) -> None:
+    started = time.perf_counter()
+    (one,) = drive(served(faults="stall").address, call("a"), limits=Limits(idle_s=0.5))
+    assert one.record.outcome == "timeout-idle"
+    assert time.perf_counter() - started < 20  # the others are minutes
+
+
 def test_a_first_token_that_does_not_come_is_not_hidden_by_comments(served: Callable[..., Server]) -> None:
     server = served(ttft_ms=3000, comments=30)
     (one,) = drive(server.address, call("a"))

@@ -175,6 +175,18 @@ def test_decode_speed_of_the_server_is_by_its_own_clock() -> None:
     assert call(0, 100, 900, n_output=12, server_decode_ms=6.566).server_decode_tps is None
 
 
+def test_what_comes_after_the_last_token_is_in_both_sides_of_the_speed_up() -> None:
+    # A serial server that sends its usage 50 ms after the last token: 100 ms a call in all, two at once take 200 ms.
+    alone = [call(0, 20, 50, role="alone", prompt_hash=name, end=100) for name in "ab"]
+    together = [call(0, 20, 50, prompt_hash="a", end=100), call(0, 120, 150, prompt_hash="b", end=200)]
+    assert run(*alone, *together).metrics["speedup"] == pytest.approx(1.0)
+
+
+def test_a_bound_on_what_is_unknown_counts_nobody_out() -> None:
+    whole = [call(0, None, 500, n_output=5) for _ in range(3)]
+    assert run(*whole, bounds=[Bound("ttft_ms", 100.0)]).metrics["goodput_per_min"] is None
+
+
 def test_queue_time_is_what_the_prompt_alone_did_not_take() -> None:
     # first token after 900 ms, alone after 250
     row = call(0, 900, 1000)
@@ -536,4 +548,4 @@ def test_counts_from_different_sources_are_said() -> None:
     sources = ("usage", "server", "usage")
     summary = run(*(call(0, 100, 200, n_output=1, n_source=source) for source in sources))
     assert summary.n_source == "usage:2 server:1"
-    assert summary.warnings == ["token counts come from different sources"]
+    assert summary.warnings == ["token counts come from different sources (usage 2, server 1)"]

@@ -275,5 +275,6 @@ def test_runs_whose_runner_is_gone_are_marked_as_interrupted(tmp_path: Path) -> 
         dead, living = a_run(db, pid=1, pid_started=0.0), a_run(db, pid=2, pid_started=5.0)
         cut = db.cut_off(lambda pid, since: (pid, since) == (2, 5.0))
         assert cut == [dead]
-        db.mark_interrupted(cut)
+        db.mark_interrupted([*cut, a_run(db, status="done")])
+        assert db.run("last").status == "done"  # one that ended meanwhile stays as it is
         assert (db.run(str(dead)).status, db.run(str(living)).status) == ("interrupted", "running")

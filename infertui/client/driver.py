@@ -25,7 +25,7 @@ from infertui.client.wire import Connection, Exchange, Failure, Limits, Target
 from infertui.scenario.plan import Block, Call, Message, order_of
 
 TICK_S = 0.2
-SLICE_NS = 400_000
+SLICE_NS = 300_000
 AHEAD_NS = 1_000_000_000  # a connection waits idle no longer than this for its call
 PROBE_S = 0.02
 SETTLE_NS = 50_000_000  # a reply that has ended is looked into after this: others often end with it
@@ -224,14 +224,19 @@ class Drive:
         if held is None:
             with contextlib.suppress(Failure):
                 held = await self.sender.target.open(self.sender.limits)
-        self._requests[index] = self.sender.request(self.plan.calls[index])
-        await _until(due)
-        if self._places and not self._waiting:
-            place = heapq.heappop(self._places)
-        else:
-            waiter: asyncio.Future[int] = self._loop.create_future()
-            self._waiting.append(waiter)
-            place = await waiter
+        try:
+            self._requests[index] = self.sender.request(self.plan.calls[index])
+            await _until(due)
+            if self._places and not self._waiting:
+                place = heapq.heappop(self._places)
+            else:
+                waiter: asyncio.Future[int] = self._loop.create_future()
+                self._waiting.append(waiter)
+                place = await waiter
+        except asyncio.CancelledError:
+            if held is not None:
+                held.close()
+            raise
         self._send(self._flight(index, due, place), index, place, held)
 
     # How a call is sent.
@@ -279,7 +284,17 @@ class Drive:
         self._sent += not flight.use
         flight.exchange, flight.use, flight.connect_ns = exchange, connection.used, connection.opened_ns
         self._active[index] = (flight, connection)
-        exchange.done.add_done_callback(lambda _: self._ended_one(flight, index, place, connection, exchange))
+        exchange.done.add_done_callback(lambda _: self._ended_or_broke(flight, index, place, connection, exchange))
+
+    def _ended_or_broke(
+        self, flight: Flight, index: int, place: int, connection: Connection, exchange: Exchange
+    ) -> None:
+        """An error in a callback would only be logged, and the block would wait for this call for ever."""
+        try:
+            self._ended_one(flight, index, place, connection, exchange)
+        except Exception as error:
+            self._broken = error
+            self._wake.set()
 
     def _ended_one(self, flight: Flight, index: int, place: int, connection: Connection, exchange: Exchange) -> None:
         failure = exchange.failure
@@ -349,6 +364,7 @@ class Drive:
         try:
             await self._decoded(flight)
             flight.decode(final=True)
+            await asyncio.sleep(0)
             done = record.done(flight, self.block, failure, ended)
         except Exception as error:
             done = record.not_understood(flight, self.block, error, ended)
@@ -372,6 +388,7 @@ class Drive:
             self._check(flight, connection, now)
             connection.caught_up()
             growing += len(flight.reply.token_end)
+        growing += sum(len(flight.reply.token_end) for flight, _, _ in self._landed)  # ended, not yet looked into
         for connection in [idle for idle in self._idle if idle.idle_ns > AHEAD_NS]:
             self._idle.remove(connection)
             connection.close()

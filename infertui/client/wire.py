@@ -420,4 +420,6 @@ class Connection(asyncio.Protocol):
         elif now >= silent and not self.paused:
             self._fail(kind, message, now)
         else:
-            self._timer = self.loop.call_later(max(0, min(total, silent) - now) / 1e9 + 0.001, self._watch)
+            # no later than the idle time from now: the first read may have come meanwhile
+            next_ns = min(total, silent, now + int(limits.idle_s * 1e9))
+            self._timer = self.loop.call_later(max(0, next_ns - now) / 1e9 + 0.001, self._watch)

@@ -146,6 +146,7 @@ def calls_view(calls: Sequence[CallRecord], bounds: Sequence[Bound] = (), width:
         outcome = call.finish or "ok" if call.good else f"{call.outcome}: {call.message}"
         met = call.good and all(bound.met(call) for bound in bounds)
         counted = call.role == "measured"
+        known = not call.good or all(getattr(call, bound.key) is not None for bound in bounds)
         row: dict[str, str | Text] = {
             "call": call.name,
             "prompt": plain(call.prompt_id, 24),
@@ -157,7 +158,7 @@ def calls_view(calls: Sequence[CallRecord], bounds: Sequence[Bound] = (), width:
             "tok/s": number(call.effective_tps),
             "decode": number(call.decode_tps),
             "queue": number(call.queue_ms),
-            "target": Text("met" if met else "missed", "green" if met else "red") if counted else UNKNOWN,
+            "target": Text("met" if met else "missed", "green" if met else "red") if counted and known else UNKNOWN,
             "outcome": Text(plain(outcome, 200), "" if call.good else "red"),
         }
         table.add_row(*(row[head] for head in widths), style="" if counted else "dim")
@@ -201,8 +202,7 @@ def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
     names = ["server", "model", "label", "status"]
     room = width - sum(size + gap for size in fixed.values()) - gap * len(names)
     heads = [*(head for head in fixed if head not in figures), *names, *figures]
-    widths = {head: fixed.get(head, max(6, room // len(names))) for head in heads}
-    _columns(table, widths, [head for head in heads if head != "run" and head not in figures])
+    lines = []
     for row in rows:
         summary = msgspec.json.decode(row.summary, type=Summary) if row.summary else None
         cells = {"run": str(row.id), "when (UTC)": row.started_at[5:16].replace("T", " "), "scenario": row.scenario}
@@ -210,6 +210,14 @@ def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
         cells["status"] = row.status if summary is None or summary.valid else f"{row.status}, not valid"
         for head, key in figures.items():
             cells[head] = _one(key, summary.metrics.get(key)) if summary else UNKNOWN
+        lines.append(cells)
+    shares = {name: max(len(name), *(len(cells[name]) for cells in lines)) for name in names}
+    while sum(shares.values()) > room and max(shares.values()) > 6:
+        shares[max(shares, key=lambda name: shares[name])] -= 1
+    _columns(table, {head: fixed.get(head) or shares[head] for head in heads}, [*names, "when (UTC)", "scenario"])
+    for cells in lines:
+        if len(cells["server"]) > shares["server"]:  # local servers differ in their ports: the end is what tells them
+            cells["server"] = "…" + cells["server"][1 - shares["server"] :]
         table.add_row(*(cells[head] for head in heads))
     return table
 
