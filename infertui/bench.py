@@ -27,9 +27,10 @@ from infertui.client.api import CHAT, COMPLETIONS, NATIVE, Api
 from infertui.client.driver import Drive, Live, Sender, Stop
 from infertui.client.record import Done
 from infertui.client.wire import Limits, Target
-from infertui.errors import ServerError, StoreError
+from infertui.errors import StoreError
 from infertui.event import BlockEnded, BlockStarted, CallEnded, Event, RunEnded, RunStarted, Ticked, Warned
-from infertui.metric import Bound, CallRecord, Generator, Summary
+from infertui.metric import Bound, CallRecord
+from infertui.result import Report, generator_of, report_of
 from infertui.scenario import scenario
 from infertui.scenario.base import Params, Scenario
 from infertui.scenario.plan import Block, digest
@@ -80,22 +81,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         told: dict[str, Any] = {"api": server.api, "stream": self.stream, "temperature": self.temperature}
         told |= {"sampling_seed": self.seed, "targets": self.bounds}
         return {**told, **msgspec.structs.asdict(self.params)}
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A run and its figures, fresh or out of the database."""
-
-    id: int
-    server: str
-    url: str
-    model: str
-    scenario: str
-    label: str
-    status: str
-    message: str
-    started_at: str
-    setup: dict[str, Any]
-    summary: Summary
 
 
 class _Turn:
@@ -415,65 +400,6 @@ class _Seen:
                 e2e_ms=stats.percentile(sorted(self.e2e), 50) if self.e2e else None,
             )
         )
-
-
-def generator_of(records: list[CallRecord], loop_lag_ns: array[int], cpu_s: float) -> Generator:
-    """How punctual and how costly our own client was in the measured blocks."""
-    lags = sorted(call.lag_ns / 1e6 for call in records if call.role == "measured" and call.lag_ns is not None)
-    loop = sorted(lag / 1e6 for lag in loop_lag_ns)
-    tokens = sum(call.n_output or 0 for call in records if call.role == "measured")
-    return Generator(
-        lag_p99_ms=stats.percentile(lags, 99) if lags else None,
-        lag_max_ms=lags[-1] if lags else None,
-        loop_lag_p99_ms=stats.percentile(loop, 99) if loop else None,
-        loop_lag_max_ms=loop[-1] if loop else None,
-        cpu_s=cpu_s,
-        cpu_us_per_token=cpu_s * 1e6 / tokens if tokens else None,
-    )
-
-
-def report_of(store: Store, run: int, status: str, message: str, summary: Summary) -> Report:
-    row = store.run(str(run))
-    return Report(
-        id=run,
-        server=row.server,
-        url=row.url,
-        model=row.model,
-        scenario=row.scenario,
-        label=row.label,
-        status=status,
-        message=message,
-        started_at=row.started_at,
-        setup=msgspec.json.decode(row.setup),
-        summary=summary,
-    )
-
-
-def stored(store: Store, name: str, bounds: tuple[Bound, ...] = ()) -> Report:
-    """The report of a run in the database, added up again from its calls: also of one that was cut off.
-
-    Without bounds of the caller's it is held to those that it was asked with.
-    """
-    row = store.run(name)
-    bounds = bounds or tuple(msgspec.convert(msgspec.json.decode(row.setup).get("targets", []), list[Bound]))
-    records = store.calls(row.id)
-    good = {call.name for call in records if call.role == "measured" and call.good}
-    gaps = [
-        gap / 1000 for call, (at_us, _, _) in store.reads(row.id).items() if call in good for gap in metric.gaps(at_us)
-    ]
-    generator = msgspec.json.decode(row.generator, type=Generator)
-    if generator.lag_p99_ms is None:
-        generator = generator_of(records, array("q"), 0.0)
-        generator = msgspec.structs.replace(generator, cpu_s=None, cpu_us_per_token=None)
-    warnings = msgspec.json.decode(row.warnings, type=list[str])
-    summary = metric.summarise(records, gaps, generator, warnings, bounds)
-    return report_of(store, row.id, row.status, row.message, summary)
-
-
-def failure(reports: list[Report]) -> ServerError | None:
-    """What to end with when a server answered no call at all."""
-    failed = [report.message or "no call succeeded" for report in reports if not report.summary.metrics["success_rate"]]
-    return ServerError("; ".join(failed)) if failed else None
 
 
 def _why_none(records: list[CallRecord]) -> str:

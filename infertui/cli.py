@@ -13,9 +13,8 @@ from infertui import __version__
 from infertui.errors import InferTUIError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from infertui.bench import Asked, Attached, Report
-    from infertui.client.wire import Limits
-    from infertui.metric import Bound
+    from infertui.bench import Asked
+    from infertui.result import Report
     from infertui.store import Store
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -113,7 +112,9 @@ def run(
 
     Ctrl-C once stops kindly and reports what was measured; twice stops at once.
     """
-    from infertui import bench
+    from infertui.bench import Asked
+    from infertui.option import attached, bound, limits
+    from infertui.result import failure
     from infertui.scenario import scenario
     from infertui.scenario.base import Params
 
@@ -133,15 +134,15 @@ def run(
     from infertui.scenario.corpus import load
 
     load(params.kinds or None)
-    plan = bench.Asked(
-        servers=_attached(urls, models, api, api_key_env),
+    plan = Asked(
+        servers=attached(urls, models, api, api_key_env),
         scenario=asked["scenario"],
         params=params,
         stream=asked["stream"],
         temperature=asked["temperature"],
         seed=asked["sampling_seed"],
         label=asked["label"],
-        limits=_limits(timeouts),
+        limits=limits(timeouts),
         bounds=tuple(bound(rule) for rule in targets),
     )
     reports, stopped = _run(plan, db, events)
@@ -157,98 +158,17 @@ def run(
             shown.print(report_view(report, width=shown.width))
     if stopped:
         raise Interrupted("stopped: what was measured is kept", "`infertui show last`")
-    if error := bench.failure(reports):
+    if error := failure(reports):
         raise error
 
 
 def _run(plan: Asked, db: str | None, events: bool) -> tuple[list[Report], bool]:
-    from infertui import bench
+    from infertui.bench import execute
     from infertui.report.live import outlet
 
     with _store(db, write=True) as store, outlet(events) as out:
-        reports = bench.execute(plan, store, out.put)
+        reports = execute(plan, store, out.put)
     return reports, any(report.status == "stopped" for report in reports)
-
-
-def _attached(urls: tuple[str, ...], models: tuple[str, ...], api: str, key_env: str) -> tuple[Attached, ...]:
-    """The servers named on the command line. What was left out (model, whose native API) the server itself is asked."""
-    from infertui.bench import Attached
-    from infertui.client.wire import Target
-
-    if not urls:
-        raise UsageError("no server named", "infertui run --attach http://HOST:PORT --model M")
-    if len(models) > 1 and len(models) != len(urls):
-        raise UsageError(f"{len(models)} --model for {len(urls)} --attach", "give one for all, or one for each")
-    key = os.environ.get(key_env, "") if key_env else ""
-    servers = []
-    for number, url in enumerate(urls):
-        target = Target(url, key)
-        model = models[number] if len(models) > 1 else models[0] if models else ""
-        spoken: Any = api
-        if not model or api == "native":
-            from infertui.server import openai
-
-            model = model or openai.only_model(target.url, key)
-            spoken = openai.native(target.url, key) if api == "native" else api
-            if spoken is None:
-                raise UsageError(f"{target.url} speaks no native API that we know", "use --api chat or completions")
-        twice = sum(other == url for other in urls) > 1
-        name = f"{target.netloc}{target.prefix}" + (f" #{number + 1}" if twice else "")
-        servers.append(Attached(name=name, url=target.url, model=model, api=spoken, api_key_env=key_env))
-    return tuple(servers)
-
-
-LONGEST_S = 4200  # stamps are kept as µs in 32 bits
-
-
-def _limits(timeouts: tuple[str, ...]) -> Limits:
-    from infertui.client.wire import Limits
-
-    known = ("connect", "first-byte", "first-token", "idle", "total")
-    values: dict[str, Any] = {}
-    for text in timeouts:
-        key, _, value = text.partition("=")
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = 0.0
-        if key not in known:
-            raise UsageError(f"--timeout {text}: no such timeout", f"there are {', '.join(known)}")
-        if not 0 < seconds <= LONGEST_S:
-            raise UsageError(f"--timeout {text}: not a number of seconds up to {LONGEST_S}", "write total=600")
-        values[f"{key.replace('-', '_')}_s"] = seconds
-    return Limits(**values)
-
-
-def bound(rule: str) -> Bound:
-    """`ttft_ms<500` as a bound on a metric of calls."""
-    import re
-
-    from infertui.metric import METRICS, Bound
-
-    match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|<|>)\s*([\d.]+(?:e[+-]?\d+)?)\s*", rule)
-    known = [key for key, metric in METRICS.items() if metric.per == "call"]
-    if not match:
-        raise UsageError(f"target {rule!r} is not a rule", "write METRIC<NUMBER, such as 'ttft_ms<500'")
-    key, sign, value = match.groups()
-    if key not in known:
-        from difflib import get_close_matches
-
-        near = get_close_matches(key, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise UsageError(f"target {rule!r}: no metric {key!r} of calls", hint)
-    if (METRICS[key].better == "lower") != sign.startswith("<"):
-        better, turned = METRICS[key].better, ">" if sign.startswith("<") else "<"
-        raise UsageError(f"target {rule!r}: {better} is better for {key}", f"turn the sign: {key}{turned}{value}")
-    from math import isfinite
-
-    try:
-        worst = float(value)
-    except ValueError:
-        worst = float("nan")
-    if not isfinite(worst):
-        raise UsageError(f"target {rule!r}: {value!r} is not a number", "write METRIC<NUMBER, such as 'ttft_ms<500'")
-    return Bound(key, worst)
 
 
 def _store(db: str | None, write: bool = False) -> Store:
@@ -312,9 +232,9 @@ def list_(what: str, limit: int, db: str | None, as_json: bool) -> None:
 def _added_up(store: Store, run: int) -> str:
     import msgspec
 
-    from infertui import bench
+    from infertui.result import stored
 
-    return msgspec.json.encode(bench.stored(store, str(run)).summary).decode()
+    return msgspec.json.encode(stored(store, str(run)).summary).decode()
 
 
 def _list_scenarios(as_json: bool) -> None:
@@ -356,11 +276,12 @@ def show(
     infertui show 12 --target 'ttft_ms<500' --target 'e2e_ms<8000'
     infertui show 12 --reply r1-003
     """
-    from infertui import bench
+    from infertui.option import bound
+    from infertui.result import stored
 
     bounds = tuple(bound(rule) for rule in targets)
     with _store(db) as store:
-        report = bench.stored(store, run, bounds)
+        report = stored(store, run, bounds)
         calls = store.calls(report.id)
         if reply is not None:
             _show_reply(store, calls, reply, report.id)

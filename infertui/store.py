@@ -3,6 +3,7 @@
 One SQLite file in WAL mode. `Store` opens it, refuses what is not ours, migrates what is older, and reads. `Writer` is
 the thread through which a run's calls go: each is committed as it ends, in batches of at most a tenth of a second.
 sqlite-utils makes and changes the schema; it is imported only then, because it costs more to import than a run does.
+The file is longer than others because no SQL stands anywhere else.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from infertui.bench import Report
 from infertui.metric import METRICS, Bound, CallRecord
+from infertui.result import Report
 from infertui.store import RunRow
 
 GENERATOR = ("lag_p99_ms", "lag_max_ms", "loop_lag_p99_ms", "loop_lag_max_ms", "cpu_s", "cpu_us_per_token")

@@ -11,9 +11,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from infertui.bench import Report
 from infertui.metric import METRICS, Bound, CallRecord, Summary
 from infertui.report.figure import UNKNOWN, number, of_metric, percent, seconds
+from infertui.result import Report
 from infertui.stats import ENOUGH, Distribution
 from infertui.store import RunRow
 from infertui.text import plain
