@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -298,12 +299,32 @@ def events_until(child: subprocess.Popen[str], name: str, count: int) -> list[di
     return seen
 
 
+def until(what: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def until_stored(path: Path, count: int) -> None:
+    """Wait until that many measured calls are in the database."""
+
+    def there() -> bool:
+        if not path.exists():
+            return False
+        with contextlib.closing(sqlite3.connect(path)) as db, contextlib.suppress(sqlite3.OperationalError):
+            return int(db.execute("SELECT count(*) FROM call WHERE role = 'measured'").fetchone()[0]) >= count
+        return False
+
+    until(there)
+
+
 LONG = ("--scenario", "concurrent", "-c", "4", "-n", "400", "--no-alone", "--max-tokens", "20")
 
 
 def test_ctrl_c_once_reports_what_was_measured(infertui: Command, served: Serve) -> None:
     with infertui.start("run", "--attach", served(tokens=20, gap_ms=4).address, *LONG, "--json") as child:
-        time.sleep(2.5)
+        until_stored(infertui.db, 8)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=30)
     run = json.loads(out)["runs"][0]
@@ -316,9 +337,10 @@ def test_ctrl_c_once_reports_what_was_measured(infertui: Command, served: Serve)
 
 
 def test_ctrl_c_twice_stops_at_once(infertui: Command, served: Serve) -> None:
-    url = served(ttft_ms=20_000).address
-    with infertui.start("run", "--attach", url, "--warmup", "0", *LONG, "--json") as child:
-        time.sleep(2)
+    server = served(ttft_ms=20_000)
+    with infertui.start("run", "--attach", server.address, "--warmup", "0", *LONG, "--json") as child:
+        until(lambda: server.stats()["active"] == 4)
+        time.sleep(0.2)
         child.send_signal(signal.SIGINT)
         time.sleep(0.3)
         child.send_signal(signal.SIGINT)
@@ -352,7 +374,7 @@ def test_ctrl_c_is_heard_while_another_program_holds_the_database(infertui: Comm
     url = served(tokens=20, gap_ms=4).address
     infertui.run_json("--attach", url, *QUICK)
     with infertui.start("run", "--attach", url, *LONG, "--json") as child:
-        time.sleep(2)
+        until_stored(infertui.db, 3 + 8)
         with sqlite3.connect(infertui.db, isolation_level=None) as db:
             db.execute("BEGIN IMMEDIATE")
             child.send_signal(signal.SIGINT)
