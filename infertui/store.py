@@ -136,7 +136,6 @@ class RunRow(msgspec.Struct, kw_only=True):
     summary: str = ""
     server: str = ""
     url: str = ""
-    server_facts: str = "{}"
 
 
 RUN_COLUMNS = (
@@ -145,10 +144,7 @@ RUN_COLUMNS = (
 )
 CALL_COLUMNS = tuple(field.name for field in msgspec.structs.fields(CallRecord))
 INSERT_CALL = f"INSERT INTO call (run_id, {', '.join(CALL_COLUMNS)}) VALUES (?, {', '.join('?' * len(CALL_COLUMNS))})"
-SELECT_RUN = (
-    "SELECT run.*, server.name AS server, server.url AS url, server.facts AS server_facts "
-    "FROM run JOIN server ON server.id = run.server_id"
-)
+SELECT_RUN = "SELECT run.*, server.name AS server, server.url AS url FROM run JOIN server ON server.id = run.server_id"
 
 
 class Store:
@@ -275,12 +271,6 @@ class Store:
         """What was answered, and what was thought before it."""
         rows = self._rows("SELECT text, thought FROM reply WHERE hash = ?", (hash,))
         return (rows[0]["text"], rows[0]["thought"]) if rows else ("", "")
-
-    def facts(self, table: str, row_id: int) -> dict[str, Any]:
-        if table not in ("machine", "server"):
-            raise ValueError(table)
-        rows = self._rows(f"SELECT facts FROM {table} WHERE id = ?", (row_id,))
-        return msgspec.json.decode(rows[0]["facts"]) if rows else {}
 
 
 class _Job(msgspec.Struct):

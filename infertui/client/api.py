@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from infertui.client.stream import BadStream, Channel, Reply, error_text
+from infertui.client.stream import BadStream, Reply, error_text
 from infertui.scenario.plan import Message
 
 Number = int | float
@@ -329,6 +329,3 @@ def take_whole(api: Api, body: bytes | bytearray, reply: Reply) -> None:
         raise BadStream(f"not JSON: {bytes(body[:80])!r}"[:300]) from None
     api.take(chunk, len(body), reply)
     reply.done = True
-
-
-__all__ = ["CHAT", "COMPLETIONS", "NATIVE", "Api", "Ask", "Channel", "Llama", "Ollama", "OpenAI", "take_whole"]

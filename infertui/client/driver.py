@@ -22,7 +22,7 @@ from infertui.client import record
 from infertui.client.api import Api, Ask
 from infertui.client.record import Done, Flight
 from infertui.client.wire import Connection, Exchange, Failure, Limits, Target
-from infertui.scenario.plan import Block, Call, Message, order_of
+from infertui.scenario.plan import Block, Call, Message, followers_of
 
 TICK_S = 0.2
 SLICE_NS = 300_000
@@ -113,13 +113,9 @@ class Drive:
         self.on_tick = on_tick
         self.stop = stop or Stop()
         self.loop_lag_ns = array("q")
-        order_of(self.plan.calls)
-        calls = self.plan.calls
+        calls = self.plan.checked().calls
         self._missing = [len(call.after) for call in calls]
-        self._followers: list[list[int]] = [[] for _ in calls]
-        for index, call in enumerate(calls):
-            for before in call.after:
-                self._followers[before].append(index)
+        self._followers = followers_of(calls)
         self._ready: deque[tuple[int, int]] = deque()  # (since when, call): to be sent as soon as there is a place
         self._timed: list[tuple[int, int]] = []  # (when, call), a heap
         self._waiting: deque[asyncio.Future[int]] = deque()  # timed calls that are due and have no place

@@ -39,7 +39,6 @@ class Connection:
         self._out: deque[bytes | memoryview] = deque()
         self._ahead = b""  # what came while a reply was still going out
         self._chunked = False
-        self._until_close = False
         self._closing = False  # the reply is over, the rest is to be flushed
         self._draining = False  # what still comes is thrown away: closing on unread bytes would reset the reply
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)

@@ -76,15 +76,21 @@ class Block(msgspec.Struct, frozen=True):
     plan: Plan
 
 
-def order_of(calls: Sequence[Call]) -> list[int]:
-    """The calls in an order in which each comes after its predecessors."""
+def followers_of(calls: Sequence[Call]) -> list[list[int]]:
+    """For each call those that wait for it."""
     followers: list[list[int]] = [[] for _ in calls]
-    missing = [len(call.after) for call in calls]
     for index, call in enumerate(calls):
         for before in call.after:
             if not 0 <= before < len(calls):
                 raise UsageError(f"call {call.name!r} comes after number {before}, which the plan does not have")
             followers[before].append(index)
+    return followers
+
+
+def order_of(calls: Sequence[Call]) -> list[int]:
+    """The calls in an order in which each comes after its predecessors."""
+    followers = followers_of(calls)
+    missing = [len(call.after) for call in calls]
     ready = [index for index, count in enumerate(missing) if count == 0]
     order: list[int] = []
     while ready:
