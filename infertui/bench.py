@@ -30,12 +30,13 @@ from infertui.client.wire import Limits, Target
 from infertui.errors import StoreError
 from infertui.event import BlockEnded, BlockStarted, CallEnded, Event, RunEnded, RunStarted, Ticked, Warned
 from infertui.metric import Bound, CallRecord
+from infertui.pid import started
 from infertui.result import Report, generator_of, report_of
 from infertui.scenario import scenario
 from infertui.scenario.base import Params, Scenario
 from infertui.scenario.plan import Block, digest
 from infertui.store import Store, Writer
-from infertui.telemetry import machine, process
+from infertui.telemetry import machine
 
 # A failure in warm-up that the next call would only repeat.
 HOPELESS = (
@@ -164,7 +165,7 @@ class _Bench:
                 plan_hash=digest("".join(block.plan.hash for block in rounds).encode()),
                 label=self.asked.label,
                 pid=pid,
-                pid_started=process.started(pid),
+                pid_started=started(pid),
                 clock_ns=clock_ns,
                 unix_ns=unix_ns,
             )
@@ -279,14 +280,14 @@ class _Bench:
             )
 
         drive = Drive(turn.sender, block, ended, seen.tick, self.stop)
-        started = time.perf_counter_ns()
+        began = time.perf_counter_ns()
         with _quiet():
             cpu = _cpu_s()
             await drive.run()
             if block.role == "measured":
                 turn.cpu_s += _cpu_s() - cpu
                 turn.loop_lag_ns += drive.loop_lag_ns
-        elapsed = (time.perf_counter_ns() - started) / 1e9
+        elapsed = (time.perf_counter_ns() - began) / 1e9
         await self._flush()
         self.emit(BlockEnded(run=turn.run, role=block.role, round=block.round, elapsed_s=elapsed))
 

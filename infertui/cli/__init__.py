@@ -1,0 +1,80 @@
+"""The commands. Data goes to stdout, narration to stderr; each command imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from infertui import __version__
+from infertui.cli.look import list_, show
+from infertui.cli.proof import mock, selftest
+from infertui.cli.run import run
+from infertui.errors import InferTUIError
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="infertui")
+def cli() -> None:
+    """Find out which local inference server your agents should run on.
+
+    \b
+    infertui run --attach http://127.0.0.1:8080 --model M    measure a server that runs
+    infertui show last                                       look at the figures again
+    infertui selftest                                        what our own clock is worth
+    """
+
+
+for command in (run, list_, show, selftest, mock):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line; every error a user can meet ends as one line and a code."""
+    for name in ("stdout", "stderr"):  # closed by whoever started us: what would go there is dropped
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.exceptions.NoArgsIsHelpError as shown:
+        click.echo(shown.format_message())
+        sys.exit(0)
+    except click.ClickException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "infertui")
+        _end(error.format_message().replace("\n", " "), f"see `{command} --help`", 2)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _end("stopped", "", 130)
+    except InferTUIError as error:
+        _end(error.message, error.hint, error.exit_code)
+    except BrokenPipeError:  # whoever read our output has enough
+        _no_more_output()
+        sys.exit(141)
+    except OSError as error:
+        _no_more_output()
+        _end(f"the output cannot be written: {error.strerror or error}", "", 1)
+    except Exception as error:
+        if os.environ.get("INFERTUI_DEBUG"):
+            raise
+        _end(
+            f"a fault of our own: {type(error).__name__}: {error}", "INFERTUI_DEBUG=1 shows where; please report it", 1
+        )
+    sys.exit(0)
+
+
+def _no_more_output() -> None:
+    """What is still buffered for stdout would fail once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _end(message: str, hint: str, code: int) -> NoReturn:
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    click.echo(f"infertui: {message}{f' ({hint})' if hint else ''}", err=True)
+    sys.exit(code)

@@ -1,0 +1,150 @@
+"""`infertui run`: measure servers."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infertui.cli.shared import db_option, json_option, opened
+from infertui.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from infertui.bench import Asked
+    from infertui.result import Report
+
+
+@click.command()
+@click.option(
+    "--attach", "urls", metavar="URL", multiple=True, help="A running server; again for more, which take turns."
+)
+@click.option(
+    "--model", "models", metavar="M", multiple=True, help="Model to ask for; one for all, or one an --attach."
+)
+@click.option("--scenario", default="single", show_default=True, metavar="S", help="What is sent: `list scenarios`.")
+@click.option("-c", "--concurrency", type=int, metavar="N", help="Calls at once (concurrent; default: 4).")
+@click.option(
+    "-n", "--requests", type=int, metavar="N", help="Calls a round (default: 12 in single, one a place in concurrent)."
+)
+@click.option(
+    "--rounds", type=int, default=1, show_default=True, metavar="N", help="How often the same calls are sent."
+)
+@click.option("--max-tokens", type=int, metavar="N", help="Length of each answer (default: each prompt's own).")
+@click.option(
+    "--kind", "kinds", multiple=True, metavar="K", help="Prompts: router, reasoning or coding (default: all)."
+)
+@click.option("--warmup", type=int, metavar="N", help="Warm-up calls, kept and never counted (default: one a place).")
+@click.option("--alone/--no-alone", default=None, help="Send each prompt alone first, for the speed-up (concurrent).")
+@click.option(
+    "--cache",
+    type=click.Choice(["cold", "warm"]),
+    default="cold",
+    show_default=True,
+    help="Whether prompts may be found in prefix caches.",
+)
+@click.option(
+    "--api",
+    type=click.Choice(["chat", "completions", "native"]),
+    default="chat",
+    show_default=True,
+    help="What is spoken; native is the server's own: llama.cpp's or Ollama's.",
+)
+@click.option("--stream/--no-stream", default=True, help="Whether replies come token by token.")
+@click.option(
+    "--temperature", type=click.FloatRange(0, 10), default=0.0, metavar="T", help="Of the sampling (default: 0)."
+)
+@click.option(
+    "--sampling-seed",
+    type=click.IntRange(0, 1 << 31),
+    metavar="N",
+    help="Sent as `seed`; some servers turn serial with it.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Chooses the prompts.")
+@click.option("--target", "targets", multiple=True, metavar="RULE", help="What a good call keeps: 'ttft_ms<500'.")
+@click.option(
+    "--timeout", "timeouts", multiple=True, metavar="KEY=S", help="connect, first-byte, first-token, idle, total."
+)
+@click.option("--api-key-env", default="", metavar="NAME", help="Variable that holds the API key.")
+@click.option("--label", default="", metavar="L", help="A name to find the run by.")
+@db_option
+@json_option
+@click.option("--events", is_flag=True, help="Print what happens as JSON lines, for programs.")
+def run(
+    urls: tuple[str, ...],
+    models: tuple[str, ...],
+    targets: tuple[str, ...],
+    timeouts: tuple[str, ...],
+    api: str,
+    api_key_env: str,
+    db: str | None,
+    as_json: bool,
+    events: bool,
+    **asked: Any,
+) -> None:
+    """Measure servers that run, and keep every call.
+
+    \b
+    infertui run --attach http://127.0.0.1:8080 --model qwen3
+    infertui run --attach http://127.0.0.1:8080 --scenario concurrent -c 4 -n 16 --rounds 3
+    infertui run --attach http://127.0.0.1:1234 --attach http://127.0.0.1:8080 --model m --json
+
+    Ctrl-C once stops kindly and reports what was measured; twice stops at once.
+    """
+    from infertui.bench import Asked
+    from infertui.option import attached, bound, limits
+    from infertui.result import failure
+    from infertui.scenario import scenario
+    from infertui.scenario.base import Params
+
+    if as_json and events:
+        raise UsageError("--json and --events both want stdout", "use one of them")
+    if api_key_env and not os.environ.get(api_key_env):
+        raise UsageError(f"--api-key-env {api_key_env}: that variable is not set", f"export {api_key_env}=…")
+    names = ("requests", "concurrency", "rounds", "max_tokens", "kinds", "warmup", "alone", "cache", "seed")
+    params = scenario(asked["scenario"]).checked(Params(**{name: asked[name] for name in names}))
+    if asked["label"].isdecimal() or asked["label"] == "last":
+        raise UsageError(f"--label {asked['label']}: that is how runs are numbered", "use a name with a letter in it")
+    if asked["temperature"] != asked["temperature"]:
+        raise UsageError("--temperature nan: not a number", "0 is the usual choice for a measurement")
+    for flag, text in (("--label", asked["label"]), *(("--model", model) for model in models)):
+        if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
+            raise UsageError(f"{flag}: not valid UTF-8", "check the encoding of your terminal")
+    from infertui.scenario.corpus import load
+
+    load(params.kinds or None)
+    plan = Asked(
+        servers=attached(urls, models, api, api_key_env),
+        scenario=asked["scenario"],
+        params=params,
+        stream=asked["stream"],
+        temperature=asked["temperature"],
+        seed=asked["sampling_seed"],
+        label=asked["label"],
+        limits=limits(timeouts),
+        bounds=tuple(bound(rule) for rule in targets),
+    )
+    reports, stopped = _run(plan, db, events)
+    if as_json:
+        from infertui.report.data import runs_text
+
+        click.echo(runs_text(reports))
+    elif not events:
+        from infertui.report.table import console, report_view
+
+        shown = console()
+        for report in reports:
+            shown.print(report_view(report, width=shown.width))
+    if stopped:
+        raise Interrupted("stopped: what was measured is kept", "`infertui show last`")
+    if error := failure(reports):
+        raise error
+
+
+def _run(plan: Asked, db: str | None, events: bool) -> tuple[list[Report], bool]:
+    from infertui.bench import execute
+    from infertui.report.live import outlet
+
+    with opened(db, write=True) as store, outlet(events) as out:
+        reports = execute(plan, store, out.put)
+    return reports, any(report.status == "stopped" for report in reports)
