@@ -6,6 +6,7 @@ ARGS ?=
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 READY := .venv/.ready
+TESTED := .venv/.tested
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
 .PHONY: help run test check bench dev lock corpus clean
@@ -16,7 +17,7 @@ help:  ## what can be made
 run: $(READY)  ## set up, then run (ARGS="run --attach URL" for anything else than the self-test)
 	@$(BIN)/infertui $(if $(ARGS),$(ARGS),selftest)
 
-test: $(READY)  ## set up, then run the tests
+test: $(TESTED)  ## set up, then run the tests
 	@$(BIN)/pytest $(ARGS)
 
 check: $(READY)  ## format, lint, types, import rules, corpus
@@ -48,6 +49,12 @@ $(READY): requirements.lock pyproject.toml | $(UV)
 	@$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	@$(UV) pip sync --quiet --require-hashes requirements.lock
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# llama-cpp-python for the tests alone, and nothing compiled: they lend it the library of another wheel.
+$(TESTED): tests/llama-cpp-python.lock $(READY)
+	@SKBUILD_WHEEL_CMAKE=false $(UV) pip install --quiet --no-deps --no-build-isolation --require-hashes \
+	  --requirement tests/llama-cpp-python.lock
 	@touch $@
 
 .tools/bin/uv:

@@ -28,6 +28,15 @@ class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):
     unix_ns: int  # … the time of day at the same instant
 
 
+class ServerChanged(_Event, frozen=True, kw_only=True, tag="server_changed"):
+    """The server of a run is starting, loading, ready, or has ended; `message` is why, in a line."""
+
+    run: int
+    state: str
+    message: str
+    elapsed_s: float  # since its start
+
+
 class BlockStarted(_Event, frozen=True, kw_only=True, tag="block_started"):
     run: int
     role: str
@@ -81,7 +90,7 @@ class RunEnded(_Event, frozen=True, kw_only=True, tag="run_ended"):
     summary: Summary
 
 
-Event = RunStarted | BlockStarted | Ticked | CallEnded | BlockEnded | Warned | RunEnded
+Event = RunStarted | ServerChanged | BlockStarted | Ticked | CallEnded | BlockEnded | Warned | RunEnded
 
 _decoder = msgspec.json.Decoder(Event)
 

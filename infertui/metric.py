@@ -19,13 +19,13 @@ NS_PER_MS = 1e6
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """`per` tells what one value of it belongs to: a call, a gap between reads, or the whole run."""
+    """`per` tells what one value of it belongs to: a call, a gap between reads, the run, or a start of its server."""
 
     key: str
     label: str
     unit: str
     better: Literal["lower", "higher", ""]
-    per: Literal["call", "gap", "run"]
+    per: Literal["call", "gap", "run", "start"]
     meaning: str
 
 
@@ -69,6 +69,9 @@ METRICS: dict[str, Metric] = {
         Metric("calls_in_flight", "Calls in flight", "", "", "run", "Σ end to end / wall"),
         Metric("calls_in_decode", "Calls in decode", "", "higher", "run", "Σ (last − first token) / wall"),
         Metric("speedup", "Speed-up", "×", "higher", "run", "Σ end to end of the same calls alone / wall"),
+        Metric("accept_ms", "Start to listening", "ms", "lower", "start", "process → it accepts connections"),
+        Metric("load_ms", "Start to loaded", "ms", "lower", "start", "process → its model is loaded"),
+        Metric("first_answer_ms", "Start to answer", "ms", "lower", "start", "process → end of a one-token answer"),
     )
 }
 
@@ -224,6 +227,14 @@ def _rate(amount: float | None, ms: float | None) -> float | None:
     return None if amount is None or ms is None or ms <= 0 or amount <= 0 else amount * 1e3 / ms
 
 
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """What it took until a server served, each from the start of its process. None: it cannot be told."""
+
+    accept_ms: float | None = None
+    load_ms: float | None = None
+    first_answer_ms: float | None = None
+
+
 class Generator(msgspec.Struct, frozen=True):
     """What our own client cost, and how late it was. Past the limit a run is invalid, not quietly wrong."""
 
@@ -284,6 +295,7 @@ def summarise(
     generator: Generator,
     warnings: Sequence[str] = (),
     bounds: Sequence[Bound] = (),
+    starts: Sequence[Start] = (),
 ) -> Summary:
     """The figures of a run out of its calls. Warm-up calls never count; those made alone are only compared with."""
     measured = [call for call in calls if call.role == "measured" and call.outcome != "cancelled"]
@@ -303,6 +315,9 @@ def summarise(
         unknown = good and any(all(getattr(call, bound.key) is None for call in good) for bound in bounds)
         none = None if unknown or not measured else 0.0
         metrics["goodput_per_min"] = _rate(60 * kept, wall / NS_PER_MS) if kept else none
+    if starts:
+        per_start = [key for key, metric in METRICS.items() if metric.per == "start"]
+        metrics |= {key: distribution(getattr(start, key) for start in starts) for key in per_start}
     sources = Counter(call.n_source for call in good if call.n_source)
     errors = Counter(call.outcome for call in measured if not call.good)
     if cancelled:

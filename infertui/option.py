@@ -6,37 +6,65 @@ import os
 import re
 from difflib import get_close_matches
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
-from infertui.bench import Attached
+import msgspec
+
 from infertui.client.wire import Limits, Target
 from infertui.errors import UsageError
 from infertui.metric import METRICS, Bound
+from infertui.profile import Profile, load
+from infertui.server import KINDS, server
+from infertui.settings import user
 
 
-def attached(urls: tuple[str, ...], models: tuple[str, ...], api: str, key_env: str) -> tuple[Attached, ...]:
-    """The servers named on the command line. What was left out (model, whose native API) the server itself is asked."""
-    if not urls:
-        raise UsageError("no server named", "infertui run --attach http://HOST:PORT --model M")
-    if len(models) > 1 and len(models) != len(urls):
-        raise UsageError(f"{len(models)} --model for {len(urls)} --attach", "give one for all, or one for each")
-    key = os.environ.get(key_env, "") if key_env else ""
-    servers = []
-    for number, url in enumerate(urls):
-        target = Target(url, key)
-        model = models[number] if len(models) > 1 else models[0] if models else ""
-        spoken: Any = api
-        if not model or api == "native":
-            from infertui.server import openai
+def servers(
+    names: tuple[str, ...], urls: tuple[str, ...], models: tuple[str, ...], api: str | None, key_env: str
+) -> tuple[Profile, ...]:
+    """The servers named on the command line: profiles, then addresses; without any, those of the settings."""
+    if not names and not urls:
+        names = user().servers
+    count = len(names) + len(urls)
+    if len(models) > 1 and len(models) != count:
+        raise UsageError(f"{len(models)} --model for {count} server{'s' if count > 1 else ''}", "give one for all, or one for each")
+    asked = models * count if len(models) == 1 else models or ("",) * count
+    found = [profile(name, model, api, key_env) for name, model in zip(names, asked, strict=False)]
+    if len({each.name for each in found}) < len(found):
+        raise UsageError("a profile is named twice", "--rounds measures the same server again")
+    for number, (url, model) in enumerate(zip(urls, asked[len(names) :], strict=True)):
+        twice = f" #{number + 1}" if sum(other == url for other in urls) > 1 else ""
+        found.append(_attached(url, model, api or "chat", key_env, twice))
+    return tuple(found)
 
-            model = model or openai.only_model(target.url, key)
-            spoken = openai.native(target.url, key) if api == "native" else api
-            if spoken is None:
-                raise UsageError(f"{target.url} speaks no native API that we know", "use --api chat or completions")
-        twice = sum(other == url for other in urls) > 1
-        name = f"{target.netloc}{target.prefix}" + (f" #{number + 1}" if twice else "")
-        servers.append(Attached(name=name, url=target.url, model=model, api=spoken, api_key_env=key_env))
-    return tuple(servers)
+
+def profile(name: str, model: str = "", api: str | None = None, key_env: str = "") -> Profile:
+    """A profile by its name, with what the command line says otherwise."""
+    found = load(name, tuple(KINDS))
+    changes: dict[str, Any] = {}
+    if model:  # what is wrong with it is not the file's fault
+        changes |= {"model": model if not Path(model).exists() else os.path.abspath(model), "file": ""}
+    if api:
+        changes["api"] = api
+    if key_env:
+        changes["api_key_env"] = key_env
+    found = msgspec.structs.replace(found, **changes)
+    if found.api_key_env and not os.environ.get(found.api_key_env):
+        raise UsageError(f"{name}: the variable {found.api_key_env} is not set", f"export {found.api_key_env}=…")
+    return found
+
+
+def _attached(url: str, model: str, api: Any, key_env: str, twice: str) -> Profile:
+    """A server that runs, known by its address. What was left out (its model) the server itself is asked."""
+    target = Target(url)
+    name = f"{target.netloc}{target.prefix}{twice}"
+    found = Profile(
+        kind="openai", name=name, address=target.url, start=False, model=model, api=api, api_key_env=key_env
+    )
+    if not model or api == "native":
+        endpoint = server(found).endpoint()
+        found = msgspec.structs.replace(found, model=endpoint.model)
+    return found
 
 
 LONGEST_S = 4200  # stamps are kept as µs in 32 bits

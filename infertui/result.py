@@ -26,7 +26,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     started_at: str
     setup: dict[str, Any]
+    facts: dict[str, Any]  # what is known of the server: version, command, settings in force, caveats
     summary: Summary
+
+    @property
+    def caveats(self) -> list[str]:
+        """What has to be said wherever the figures are shown."""
+        return [str(caveat) for caveat in self.facts.get("caveats", [])]
 
 
 def generator_of(records: list[CallRecord], loop_lag_ns: array[int], cpu_s: float) -> Generator:
@@ -57,6 +63,7 @@ def report_of(store: Store, run: int, status: str, message: str, summary: Summar
         message=message,
         started_at=row.started_at,
         setup=msgspec.json.decode(row.setup),
+        facts=msgspec.json.decode(row.facts),
         summary=summary,
     )
 
@@ -78,11 +85,15 @@ def stored(store: Store, name: str, bounds: tuple[Bound, ...] = ()) -> Report:
         generator = generator_of(records, array("q"), 0.0)
         generator = msgspec.structs.replace(generator, cpu_s=None, cpu_us_per_token=None)
     warnings = msgspec.json.decode(row.warnings, type=list[str])
-    summary = metric.summarise(records, gaps, generator, warnings, bounds)
+    summary = metric.summarise(records, gaps, generator, warnings, bounds, store.starts(row.id))
     return report_of(store, row.id, row.status, row.message, summary)
 
 
 def failure(reports: list[Report]) -> ServerError | None:
-    """What to end with when a server answered no call at all."""
-    failed = [report.message or "no call succeeded" for report in reports if not report.summary.metrics["success_rate"]]
+    """What to end with when a server answered no call at all, or did not live to the end."""
+    failed = [
+        report.message or "no call succeeded"
+        for report in reports
+        if report.status == "failed" or not report.summary.metrics["success_rate"]
+    ]
     return ServerError("; ".join(failed)) if failed else None

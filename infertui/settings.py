@@ -1,12 +1,27 @@
-"""Where things are kept, and what the environment says about them."""
+"""Where things are kept, and what the user and the environment say about them."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 DB_NAME = "results.db"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the user wants where nothing else is said: settings.toml in the config folder."""
+
+    servers: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...],
+        Meta(min_length=1, description="Profiles that `infertui run` takes when none is named."),
+    ] = ("embedded-llama", "embedded-mlx")
+    baseline: Annotated[str, Meta(description="Profile that the others are compared with.")] = ""
+    fallback: Annotated[str, Meta(description="Profile that takes the place of one that does not start.")] = ""
 
 
 def checkout() -> Path | None:
@@ -17,9 +32,34 @@ def checkout() -> Path | None:
 
 def data_folder() -> Path:
     """Where this user's programs keep what they make."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "infertui"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "infertui"
+    return _home() or _folder("XDG_DATA_HOME", ".local/share", "Application Support")
+
+
+def config_folder() -> Path:
+    """Where this user's programs look for what the user has written."""
+    return _home() or _folder("XDG_CONFIG_HOME", ".config", "Application Support")
+
+
+def cache_folder() -> Path:
+    """Where this user's programs keep what can be made again."""
+    home = _home()
+    return home / "cache" if home else _folder("XDG_CACHE_HOME", ".cache", "Caches")
+
+
+def state_folder() -> Path:
+    """Where this user's programs keep what they have to know the next time: what runs, what was looked at."""
+    home = _home()
+    return home / "state" if home else _folder("XDG_STATE_HOME", ".local/state", "Application Support")
+
+
+def user() -> Settings:
+    """The user's settings, from settings.toml where there is one."""
+    path = config_folder() / "settings.toml"
+    if not os.path.lexists(path):
+        return Settings()
+    from infertui.config import read
+
+    return read(path, Settings)
 
 
 def database(flag: str | None = None) -> Path:
@@ -32,3 +72,17 @@ def database(flag: str | None = None) -> Path:
         return here
     root = checkout()
     return (root or data_folder()) / DB_NAME
+
+
+def _home() -> Path | None:
+    """INFERTUI_HOME: one folder for everything, for tests and for several set-ups beside each other."""
+    named = os.environ.get("INFERTUI_HOME")
+    return Path(named).expanduser().absolute() if named else None
+
+
+def _folder(variable: str, usual: str, library: str) -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / library / "infertui"
+    named = os.environ.get(variable, "")
+    # The XDG specification: a path that is not absolute counts as not set.
+    return (Path(named) if os.path.isabs(named) else Path.home() / usual) / "infertui"

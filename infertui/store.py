@@ -16,6 +16,7 @@ import sqlite3
 import sys
 import threading
 import time
+import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from infertui.errors import StoreError, UsageError
-from infertui.metric import CallRecord
+from infertui.metric import CallRecord, Start
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -106,7 +107,28 @@ def _first(db: Database) -> None:
         db.table(table).create_index([column], unique=True)
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_first]
+def _second(db: Database) -> None:
+    """Servers that runs started, and what these wrote to their logs."""
+    db.table("start").create(
+        {
+            "id": int,
+            "run_id": int,
+            "started_at": str,
+            "url": str,
+            "pid": int,
+            **dict.fromkeys(("accept_ms", "load_ms", "first_answer_ms"), float),
+            "message": str,
+            "log_file": str,
+            "log": bytes,
+        },
+        pk="id",
+        not_null={"run_id"},
+        foreign_keys=[("run_id", "run")],
+    )
+    db.table("start").create_index(["run_id"])
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_first, _second]
 SCHEMA = len(MIGRATIONS)
 
 
@@ -136,6 +158,7 @@ class RunRow(msgspec.Struct, kw_only=True):
     summary: str = ""
     server: str = ""
     url: str = ""
+    facts: str = "{}"  # of its server
 
 
 RUN_COLUMNS = (
@@ -144,7 +167,11 @@ RUN_COLUMNS = (
 )
 CALL_COLUMNS = tuple(field.name for field in msgspec.structs.fields(CallRecord))
 INSERT_CALL = f"INSERT INTO call (run_id, {', '.join(CALL_COLUMNS)}) VALUES (?, {', '.join('?' * len(CALL_COLUMNS))})"
-SELECT_RUN = "SELECT run.*, server.name AS server, server.url AS url FROM run JOIN server ON server.id = run.server_id"
+SELECT_RUN = (
+    "SELECT run.*, server.name AS server, server.url AS url, server.facts AS facts "
+    "FROM run JOIN server ON server.id = run.server_id"
+)
+START_COLUMNS = tuple(field.name for field in msgspec.structs.fields(Start))
 
 
 class Store:
@@ -214,6 +241,25 @@ class Store:
         with self._change() as db:
             db.execute("UPDATE run SET server_id = ? WHERE id = ?", (server_id, run_id))
 
+    def set_model(self, run_id: int, model: str) -> None:
+        with self._change() as db:
+            db.execute("UPDATE run SET model = ? WHERE id = ?", (model, run_id))
+
+    def add_start(self, run_id: int, url: str, pid: int, start: Start, log_file: str, message: str = "") -> int:
+        """A server was started for this run, or could not be (`message`)."""
+        columns = ("run_id", "started_at", "url", "pid", "log_file", "message", *START_COLUMNS)
+        values = (run_id, _now(), url, pid, log_file, message, *(getattr(start, key) for key in START_COLUMNS))
+        with self._change() as db:
+            row = db.execute(
+                f"INSERT INTO start ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", values
+            )
+        return _id(row)
+
+    def set_log(self, start_id: int, log: bytes) -> None:
+        """What the server wrote, once it has ended."""
+        with self._change() as db:
+            db.execute("UPDATE start SET log = ? WHERE id = ?", (zlib.compress(log), start_id))
+
     def mark_interrupted(self, runs: Sequence[int]) -> None:
         with self._change() as db:
             db.executemany(
@@ -266,6 +312,19 @@ class Store:
             (run_id,),
         )
         return {row["name"]: tuple(unpack(row[key]) for key in ("at_us", "pieces", "sent_us")) for row in rows}  # type: ignore[misc]
+
+    def starts(self, run_id: int) -> list[Start]:
+        """Of the servers that were started for a run and came to serve."""
+        sql = f"SELECT {', '.join(START_COLUMNS)} FROM start WHERE run_id = ? AND message = '' AND pid > 0 ORDER BY id"
+        return [msgspec.convert(dict(row), Start) for row in self._rows(sql, (run_id,))]
+
+    def logs(self, run_id: int) -> list[tuple[str, str, bytes | None]]:
+        """Of each server that was started for a run: when, in which file, and what it wrote, if it has ended."""
+        rows = self._rows("SELECT started_at, log_file, log FROM start WHERE run_id = ? ORDER BY id", (run_id,))
+        return [
+            (row["started_at"], row["log_file"], None if row["log"] is None else zlib.decompress(row["log"]))
+            for row in rows
+        ]
 
     def reply(self, hash: str) -> tuple[str, str]:
         """What was answered, and what was thought before it."""

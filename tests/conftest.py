@@ -33,7 +33,8 @@ class Command:
         self.folder = folder
         self.db = folder / "results.db"
         kept = {key: value for key, value in os.environ.items() if not key.startswith("INFERTUI")}
-        self.environment = {**kept, "COLUMNS": "120", "NO_COLOR": "1"}
+        home = str(folder / "home")
+        self.environment = {**kept, "COLUMNS": "120", "NO_COLOR": "1", "INFERTUI_HOME": home}
 
     def start(self, *flags: str, **options: Any) -> subprocess.Popen[str]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options}

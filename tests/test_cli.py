@@ -427,7 +427,6 @@ def test_kill_9_leaves_every_call_that_had_ended(infertui: Command, served: Serv
 # Wrong input, and servers that fail.
 
 WRONG = {
-    "no server": (["run"], 2, "no server named"),
     "no address": (["run", "--attach", "not an address", "--model", "m"], 2, "not an address of a server"),
     "a wrong port": (["run", "--attach", "http://127.0.0.1:99999", "--model", "m"], 2, "is not an address"),
     "a password": (["run", "--attach", "http://me:secret@127.0.0.1:1"], 2, "holds a name or a password"),
@@ -456,7 +455,7 @@ WRONG = {
         2,
         "that variable is not set",
     ),
-    "models for none": (["run", "--attach", "x:1", "--model", "a", "--model", "b"], 2, "2 --model for 1 --attach"),
+    "models for none": (["run", "--attach", "x:1", "--model", "a", "--model", "b"], 2, "2 --model for 1 server"),
     "two outputs": (["run", "--attach", "x:1", "--model", "m", "--json", "--events"], 2, "both want stdout"),
     "nobody there": (["run", "--attach", "http://127.0.0.1:9", "--model", "m"], 3, "refused the connection"),
     "nobody to ask": (["run", "--attach", "http://127.0.0.1:9"], 3, "no server answers at"),

@@ -12,15 +12,20 @@ from infertui.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from infertui.bench import Asked
+    from infertui.profile import Profile
     from infertui.result import Report
 
 
+NONE = "pip install 'infertui[llama,mlx]' adds two; `infertui doctor` shows what is here"
+
+
 @click.command()
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
 @click.option(
     "--attach", "urls", metavar="URL", multiple=True, help="A running server; again for more, which take turns."
 )
 @click.option(
-    "--model", "models", metavar="M", multiple=True, help="Model to ask for; one for all, or one an --attach."
+    "--model", "models", metavar="M", multiple=True, help="Model to use; one for all servers, or one for each."
 )
 @click.option("--scenario", default="single", show_default=True, metavar="S", help="What is sent: `list scenarios`.")
 @click.option("-c", "--concurrency", type=int, metavar="N", help="Calls at once (concurrent; default: 4).")
@@ -30,7 +35,12 @@ if TYPE_CHECKING:
 @click.option(
     "--rounds", type=int, default=1, show_default=True, metavar="N", help="How often the same calls are sent."
 )
-@click.option("--max-tokens", type=int, metavar="N", help="Length of each answer (default: each prompt's own).")
+@click.option(
+    "--max-tokens",
+    type=int,
+    metavar="N",
+    help="Length of each answer (default: the profile's, else each prompt's own).",
+)
 @click.option(
     "--kind", "kinds", multiple=True, metavar="K", help="Prompts: router, reasoning or coding (default: all)."
 )
@@ -46,13 +56,14 @@ if TYPE_CHECKING:
 @click.option(
     "--api",
     type=click.Choice(["chat", "completions", "native"]),
-    default="chat",
-    show_default=True,
-    help="What is spoken; native is the server's own: llama.cpp's or Ollama's.",
+    help="What is spoken (default: chat); native is the server's own: llama.cpp's or Ollama's.",
 )
 @click.option("--stream/--no-stream", default=True, help="Whether replies come token by token.")
 @click.option(
-    "--temperature", type=click.FloatRange(0, 10), default=0.0, metavar="T", help="Of the sampling (default: 0)."
+    "--temperature",
+    type=click.FloatRange(0, 10),
+    metavar="T",
+    help="Of the sampling (default: the profile's, else 0).",
 )
 @click.option(
     "--sampling-seed",
@@ -71,31 +82,36 @@ if TYPE_CHECKING:
 @json_option
 @click.option("--events", is_flag=True, help="Print what happens as JSON lines, for programs.")
 def run(
+    profiles: tuple[str, ...],
     urls: tuple[str, ...],
     models: tuple[str, ...],
     targets: tuple[str, ...],
     timeouts: tuple[str, ...],
-    api: str,
+    api: str | None,
     api_key_env: str,
     db: str | None,
     as_json: bool,
     events: bool,
     **asked: Any,
 ) -> None:
-    """Measure servers that run, and keep every call.
+    """Measure servers, one after the other, and keep every call.
+
+    A PROFILE says how a server is started (`list profiles`); --attach takes one that runs. Without either, the
+    servers of your settings are measured: as delivered llama.cpp and MLX on a small model made on the spot.
 
     \b
-    infertui run --attach http://127.0.0.1:8080 --model qwen3
-    infertui run --attach http://127.0.0.1:8080 --scenario concurrent -c 4 -n 16 --rounds 3
+    infertui run
+    infertui run llama-server --model ~/models/qwen3.gguf --scenario concurrent -c 4 -n 16 --rounds 3
     infertui run --attach http://127.0.0.1:1234 --attach http://127.0.0.1:8080 --model m --json
 
     Ctrl-C once stops kindly and reports what was measured; twice stops at once.
     """
     from infertui.bench import Asked
-    from infertui.option import attached, bound, limits
+    from infertui.option import bound, limits, profile, servers
     from infertui.result import failure
     from infertui.scenario import scenario
     from infertui.scenario.base import Params
+    from infertui.settings import user
 
     if as_json and events:
         raise UsageError("--json and --events both want stdout", "use one of them")
@@ -105,7 +121,7 @@ def run(
     params = scenario(asked["scenario"]).checked(Params(**{name: asked[name] for name in names}))
     if asked["label"].isdecimal() or asked["label"] == "last":
         raise UsageError(f"--label {asked['label']}: that is how runs are numbered", "use a name with a letter in it")
-    if asked["temperature"] != asked["temperature"]:
+    if asked["temperature"] is not None and asked["temperature"] != asked["temperature"]:
         raise UsageError("--temperature nan: not a number", "0 is the usual choice for a measurement")
     for flag, text in (("--label", asked["label"]), *(("--model", model) for model in models)):
         if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
@@ -113,8 +129,13 @@ def run(
     from infertui.scenario.corpus import load
 
     load(params.kinds or None)
+    _sweep()
+    chosen = servers(profiles, urls, models, api, api_key_env)
+    _prepare(chosen)
+    fallback = "" if profiles or urls else user().fallback
     plan = Asked(
-        servers=attached(urls, models, api, api_key_env),
+        servers=chosen,
+        fallback=profile(fallback) if fallback else None,
         scenario=asked["scenario"],
         params=params,
         stream=asked["stream"],
@@ -130,15 +151,39 @@ def run(
 
         click.echo(runs_text(reports))
     elif not events:
-        from infertui.report.table import console, report_view
+        from infertui.report.table import beside_view, console, report_view
 
         shown = console()
         for report in reports:
             shown.print(report_view(report, width=shown.width))
+        if len(reports) > 1:
+            shown.print(beside_view(reports, width=shown.width), "")
     if stopped:
         raise Interrupted("stopped: what was measured is kept", "`infertui show last`")
     if error := failure(reports):
         raise error
+
+
+def _sweep() -> None:
+    """What an InferTUI that was killed has left behind is ended first."""
+    from infertui.server.process import sweep
+
+    sweep(lambda said: click.echo(said, err=True))
+
+
+def _prepare(chosen: tuple[Profile, ...]) -> None:
+    """What is wrong with a profile or its model is said before anything starts; so is it when no engine is there."""
+    from infertui.server import server
+    from infertui.server.base import NotInstalled
+
+    missing = []
+    for each in chosen:
+        try:
+            server(each).prepare()
+        except NotInstalled as error:
+            missing.append(error)
+    if len(missing) == len(chosen):
+        raise missing[0] if len(missing) == 1 else NotInstalled("no engine is installed", NONE)
 
 
 def _run(plan: Asked, db: str | None, events: bool) -> tuple[list[Report], bool]:

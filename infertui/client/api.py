@@ -23,8 +23,13 @@ class Ask(msgspec.Struct, frozen=True):
     max_tokens: int
     stream: bool = True
     temperature: float | None = 0.0
+    top_p: float | None = None
     seed: int | None = None
     cache: Literal["cold", "warm"] = "cold"
+
+    def sampling(self) -> dict[str, float | int]:
+        told = {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed}
+        return {key: value for key, value in told.items() if value is not None}
 
 
 class Usage(msgspec.Struct):
@@ -94,10 +99,7 @@ class OpenAI:
             body["prompt"] = as_text(messages)
         body["stream"] = ask.stream
         body["max_tokens"] = ask.max_tokens
-        if ask.temperature is not None:
-            body["temperature"] = ask.temperature
-        if ask.seed is not None:
-            body["seed"] = ask.seed
+        body |= ask.sampling()
         if ask.stream:
             body["stream_options"] = {"include_usage": True}
         return trimmed(body, without)
@@ -220,10 +222,7 @@ class Llama:
 
     def body(self, ask: Ask, messages: Sequence[Message], without: Collection[str] = ()) -> dict[str, Any]:
         body: dict[str, Any] = {"prompt": as_text(messages), "n_predict": ask.max_tokens, "stream": ask.stream}
-        if ask.temperature is not None:
-            body["temperature"] = ask.temperature
-        if ask.seed is not None:
-            body["seed"] = ask.seed
+        body |= ask.sampling()
         body["cache_prompt"] = ask.cache == "warm"
         return trimmed(body, without)
 
@@ -268,10 +267,7 @@ class Ollama:
 
     def body(self, ask: Ask, messages: Sequence[Message], without: Collection[str] = ()) -> dict[str, Any]:
         options: dict[str, Any] = {"num_predict": ask.max_tokens}
-        if ask.temperature is not None:
-            options["temperature"] = ask.temperature
-        if ask.seed is not None:
-            options["seed"] = ask.seed
+        options |= ask.sampling()
         body = {"model": ask.model, "messages": messages, "stream": ask.stream, "options": trimmed(options, without)}
         return trimmed(body, without)
 

@@ -78,6 +78,7 @@ class Sender(msgspec.Struct, kw_only=True):
     limits: Limits = Limits()
     stream: bool = True
     temperature: float | None = 0.0
+    top_p: float | None = None
     seed: int | None = None
     cold: bool = True
     without: set[str] = msgspec.field(default_factory=set)
@@ -89,7 +90,13 @@ class Sender(msgspec.Struct, kw_only=True):
             first = messages[0]
             messages = (Message(first.role, f"{words}\n{first.content}"), *messages[1:])
         ask = Ask(
-            self.model, call.max_tokens, self.stream, self.temperature, self.seed, "cold" if self.cold else "warm"
+            model=self.model,
+            max_tokens=call.max_tokens,
+            stream=self.stream,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            cache="cold" if self.cold else "warm",
         )
         body = msgspec.json.encode(self.api.body(ask, messages, self.without))
         return self.target.request(self.api.path, body)

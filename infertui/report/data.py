@@ -27,6 +27,8 @@ def run_object(report: Report) -> dict[str, Any]:
         "message": report.message,
         "started_at": report.started_at,
         "setup": report.setup,
+        "facts": report.facts,
+        "caveats": report.caveats,
         "valid": summary.valid,
         "warnings": summary.warnings,
         "calls": summary.calls,

@@ -21,7 +21,18 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from infertui.event import BlockStarted, CallEnded, Event, RunEnded, RunStarted, Ticked, Warned, line, parse
+from infertui.event import (
+    BlockStarted,
+    CallEnded,
+    Event,
+    RunEnded,
+    RunStarted,
+    ServerChanged,
+    Ticked,
+    Warned,
+    line,
+    parse,
+)
 from infertui.report.figure import number, seconds
 from infertui.text import plain
 
@@ -167,6 +178,10 @@ class Progress:
         if isinstance(event, RunStarted):
             self.names[event.run] = plain(event.server, 40)
             self._say(f"run {event.run}: {event.scenario} on {plain(event.server, 60)}, model {plain(event.model, 60)}")
+        elif isinstance(event, ServerChanged):
+            said = f": {plain(event.message, 400)}" if event.message else ""
+            after = f" after {seconds(event.elapsed_s)}" if event.elapsed_s >= 0.1 else ""
+            self._say(f"run {event.run}: {self.names.get(event.run, '')} {event.state}{after}{said}")
         elif isinstance(event, BlockStarted) and not self.terminal:
             calls = f"{event.calls} call{'s' if event.calls > 1 else ''}"
             self._say(f"run {event.run}: {_stage(event.role, event.round)}, {calls}")

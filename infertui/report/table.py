@@ -51,12 +51,44 @@ def report_view(report: Report, every: bool = False, width: int = 120) -> Render
     if any(_some(summary, key) for key in SHOWN):
         parts.append(_distributions(summary, every, narrow=width < 100))
     parts.append(_own_figures(summary, every, width))
+    if line := _start_line(report):
+        parts.append(Text(line, "dim"))
     if report.message:
-        parts.append(Text(plain(report.message, 400), "red"))
+        parts.append(Text(plain(report.message, 600), "red"))
+    parts += [Text(f"~ {plain(caveat, 400)}", "magenta") for caveat in report.caveats]
     parts += [Text(f"error: {kind} × {count}", "red") for kind, count in summary.errors.items()]
     parts += [Text(f"! {plain(warning, 400)}", "yellow") for warning in summary.warnings]
     parts.append(Text(_generator_line(summary), "dim"))
     return Group(*parts, "")
+
+
+def _start_line(report: Report) -> str:
+    """What the server was, and how long it took to serve."""
+    version, settings = report.facts.get("version"), report.facts.get("settings", {})
+    parts = [plain(str(version), 60)] if version else []
+    parts += [f"{name} {plain(str(settings[name]), 30)}" for name in ("slots", "context", "quant") if name in settings]
+    for key in ("accept_ms", "load_ms", "first_answer_ms"):
+        value = report.summary.metrics.get(key)
+        if isinstance(value, Distribution):
+            label = METRICS[key].label.lower()
+            parts.append(f"{label} {UNKNOWN if value.p50 is None else seconds(value.p50 / 1000)}")
+    return " · ".join(parts)
+
+
+def beside_view(reports: Sequence[Report], width: int = 120) -> RenderableType:
+    """The runs of an experiment side by side: the median of each figure, and each run's own."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
+    table.add_column("side by side (medians)", no_wrap=True)
+    table.add_column("unit", style="dim", no_wrap=True)
+    for report in reports:
+        table.add_column(plain(report.server, 60), justify="right", overflow="fold")
+    for key in (*SHOWN, *RUN_LINE, "first_answer_ms"):
+        if any(_some(report.summary, key) for report in reports):
+            unit = "%" if key == "success_rate" else METRICS[key].unit
+            figures = [_one(key, report.summary.metrics.get(key)) for report in reports]
+            table.add_row(METRICS[key].label, unit, *figures)
+    caveats = dict.fromkeys(caveat for report in reports for caveat in report.caveats)
+    return Group(table, *(Text(f"~ {plain(caveat, 400)}", "magenta") for caveat in caveats))
 
 
 def _some(summary: Summary, key: str) -> bool:

@@ -1,44 +1,72 @@
-"""Any server that speaks OpenAI's API, known by nothing but its address."""
+"""Any server that speaks OpenAI's API, known by its address, or by the command that the profile gives."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar, Literal
 
-import httpx
-
-from infertui.errors import ServerError
+from infertui.errors import ServerError, UsageError
+from infertui.server import http
+from infertui.server.base import PROBE_S, Endpoint, Health, Model, Program, Server, State
 from infertui.text import plain
 
-TIMEOUT_S = 10.0
+
+class OpenAIServer(Server):
+    kind: ClassVar = "openai"
+    title: ClassVar = "an OpenAI-compatible server"
+    install: ClassVar = 'say how it starts: command = ["…", "{port}"] in its profile'
+    port: ClassVar = 8000
+    form: ClassVar = "any"
+    health_lies: ClassVar = True
+
+    def installed(self) -> Program | None:
+        return None
+
+    def arguments(self, port: int) -> list[str]:
+        return list(self.profile.flags)
+
+    def command(self, program: Program, port: int) -> list[str]:
+        told = {"{host}": self.host(), "{port}": str(port), "{model}": self.profile.model}
+        parts = super().command(program, port)
+        for name, value in told.items():
+            parts = [part.replace(name, value) for part in parts]
+        return parts
+
+    def prepare(self) -> None:
+        if self.profile.start:
+            super().prepare()
+
+    def running(self) -> str | None:
+        if not self.profile.start:
+            return self.url
+        return super().running()
+
+    def is_this(self, url: str) -> bool:
+        return http.get(url, "/v1/models", self.key(), PROBE_S).status_code == 200
+
+    def serves(self, url: str) -> bool:
+        return not self.profile.model or super().serves(url)
+
+    def probe(self) -> Health:
+        """Nothing is known of it but that it should answer: the proof is an answer."""
+        return Health(State.READY)
+
+    def model(self) -> Model:
+        if not self.profile.model:
+            return Model(name=only_model(self.models(), self.url), place="")
+        return super().model()
+
+    def endpoint(self) -> Endpoint:
+        if self.profile.api != "native":
+            return super().endpoint()
+        spoken = native(self.url, self.key())
+        if spoken is None:
+            raise UsageError(f"{self.url} speaks no native API that we know", "use --api chat or completions")
+        name = self.model().name
+        return Endpoint(url=self.url, model=name, shown=name, api=spoken)
 
 
-def get(url: str, path: str, api_key: str = "") -> httpx.Response:
-    """A request outside any measurement. A ServerError says in a line why there is no answer."""
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    try:
-        return httpx.get(url + path, headers=headers, timeout=TIMEOUT_S, trust_env=False)
-    except httpx.ConnectError:
-        raise ServerError(f"no server answers at {url}", "start it, or check the address given to --attach") from None
-    except httpx.HTTPError as error:
-        raise ServerError(f"{url}{path}: {plain(str(error)) or type(error).__name__}") from None
-
-
-def models(url: str, api_key: str = "") -> list[str]:
-    """The names of the models that a server offers, in its order."""
-    response = get(url, "/v1/models", api_key)
-    if response.status_code in (401, 403):
-        raise ServerError(f"{url} wants a key (status {response.status_code})", "name its variable: --api-key-env NAME")
-    try:
-        listed: Any = response.json()
-        names = [item["id"] for item in listed["data"]]
-    except (ValueError, TypeError, KeyError):
-        raise ServerError(f"{url}/v1/models does not list models (status {response.status_code})") from None
-    return [name.encode("utf-8", "replace").decode() for name in names if isinstance(name, str)]
-
-
-def only_model(url: str, api_key: str = "") -> str:
+def only_model(names: list[str], url: str) -> str:
     """The model to use where none was named: the one that there is."""
-    names = models(url, api_key)
     if len(names) == 1:
         return names[0]
     if not names:
@@ -47,21 +75,10 @@ def only_model(url: str, api_key: str = "") -> str:
     raise ServerError(f"{url} offers {len(names)} models", f"name one with --model: {shown}")
 
 
-def native(url: str, api_key: str = "") -> str | None:
+def native(url: str, api_key: str = "") -> Literal["llama.cpp", "ollama"] | None:
     """Whose own API this server speaks: llama.cpp's, Ollama's, or none that we know."""
-    if "version" in _object(get(url, "/api/version", api_key)):
+    if "version" in http.object_of(http.get(url, "/api/version", api_key)):
         return "ollama"
-    if "build_info" in _object(get(url, "/props", api_key)):
+    if "build_info" in http.object_of(http.get(url, "/props", api_key)):
         return "llama.cpp"
     return None
-
-
-def _object(response: httpx.Response) -> dict[str, Any]:
-    """The JSON object of a good response. Some servers answer 200 to whatever is asked."""
-    if response.status_code != 200:
-        return {}
-    try:
-        value = response.json()
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) and "error" not in value else {}

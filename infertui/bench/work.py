@@ -1,8 +1,4 @@
-"""One benchmark from what was asked to its last row: warm up, drive the blocks, keep each call, add up.
-
-Servers take turns in each round, in rotated order, so that whatever drifts (heat, other load) drifts for all of them.
-What happens is told as events; nothing but the load runs in this process while a block is timed.
-"""
+"""An experiment under way: its servers, their blocks, what is told and what is kept."""
 
 from __future__ import annotations
 
@@ -15,26 +11,39 @@ import resource
 import signal
 import sys
 import time
-from array import array
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import msgspec
 
-from infertui import metric, stats
+from infertui import metric
+from infertui.bench.asked import Asked, Turn
+from infertui.bench.seen import Seen
 from infertui.client.api import CHAT, COMPLETIONS, NATIVE, Api
-from infertui.client.driver import Drive, Live, Sender, Stop
+from infertui.client.driver import Drive, Sender, Stop
 from infertui.client.record import Done
-from infertui.client.wire import Limits, Target
-from infertui.errors import StoreError
-from infertui.event import BlockEnded, BlockStarted, CallEnded, Event, RunEnded, RunStarted, Ticked, Warned
-from infertui.metric import Bound, CallRecord
+from infertui.client.wire import Target
+from infertui.errors import InferTUIError, Interrupted, StoreError
+from infertui.event import (
+    BlockEnded,
+    BlockStarted,
+    CallEnded,
+    Event,
+    RunEnded,
+    RunStarted,
+    ServerChanged,
+    Warned,
+)
+from infertui.metric import CallRecord, Start
 from infertui.pid import started
 from infertui.result import Report, generator_of, report_of
 from infertui.scenario import scenario
-from infertui.scenario.base import Params, Scenario
+from infertui.scenario.base import Scenario
 from infertui.scenario.plan import Block, digest
+from infertui.server.base import Begun, State
+from infertui.server.process import text_of
+from infertui.settings import state_folder
 from infertui.store import Store, Writer
 from infertui.telemetry import machine
 
@@ -51,59 +60,15 @@ HOPELESS = (
     "http-422",
 )
 # Body fields that a server may not know; without them a run still measures the same.
-OPTIONAL = ("stream_options", "temperature", "seed", "max_tokens", "cache_prompt")
+OPTIONAL = ("stream_options", "temperature", "top_p", "seed", "max_tokens", "cache_prompt")
 
-
-class Attached(msgspec.Struct, frozen=True, kw_only=True):
-    """A server that already runs. The key itself is never part of what is stored."""
-
-    name: str
-    url: str
-    model: str
-    api: Literal["chat", "completions", "llama.cpp", "ollama"] = "chat"
-    api_key_env: str = ""
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """An experiment as it was asked for: everything needed to do it again."""
-
-    servers: tuple[Attached, ...]
-    scenario: str
-    params: Params = Params()
-    stream: bool = True
-    temperature: float | None = 0.0
-    seed: int | None = None
-    label: str = ""
-    limits: Limits = Limits()
-    bounds: tuple[Bound, ...] = ()
-
-    def setup(self, server: Attached) -> dict[str, Any]:
-        """How the calls of a run were made: what two runs must have in common to be compared without a word."""
-        told: dict[str, Any] = {"api": server.api, "stream": self.stream, "temperature": self.temperature}
-        told |= {"sampling_seed": self.seed, "targets": self.bounds}
-        return {**told, **msgspec.structs.asdict(self.params)}
-
-
-class _Turn:
-    """A server in an experiment: its run, and what it has come to so far."""
-
-    def __init__(self, run: int, server: Attached, sender: Sender) -> None:
-        self.run = run
-        self.server = server
-        self.sender = sender
-        self.records: list[CallRecord] = []
-        self.reads_us: list[array[int]] = []  # of the good measured calls
-        self.unloaded_ttft_ms: dict[str, float] = {}
-        self.warnings: list[str] = []
-        self.loop_lag_ns = array("q")
-        self.cpu_s = 0.0
-        self.failed = ""
-        self.header = self.fingerprint = ""
+LOG_BYTES = 1 << 20  # of a server's log are kept with a run: its end
+T = TypeVar("T")
 
 
 def execute(asked: Asked, store: Store, emit: Callable[[Event], None]) -> list[Report]:
     """Run an experiment in this process, to its end or to the user's second thoughts."""
-    work = _Bench(asked, store, emit).run()
+    work = Work(asked, store, emit).run()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # a Mac starts with 256: too few for 256 calls at once
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 10_240)), hard))
@@ -114,109 +79,200 @@ def execute(asked: Asked, store: Store, emit: Callable[[Event], None]) -> list[R
     return uvloop.run(work)
 
 
-class _Bench:
+class Work:
+    """From the first server's start to the last row."""
+
     def __init__(self, asked: Asked, store: Store, emit: Callable[[Event], None]) -> None:
         self.asked = asked
         self.store = store
         self.emit = emit
         self.scenario: Scenario = scenario(asked.scenario)
         self.stop = Stop()
-        self.turns: list[_Turn] = []
+        self.turns = [Turn(asked, profile, self.scenario) for profile in asked.servers]
+        self.fallback = asked.fallback
         self.experiment, self.uid = store.add_experiment(msgspec.json.encode(asked))
-        self.blocks_left = self.asked_for = 0
+        self.blocks_left = 0
 
     async def run(self) -> list[Report]:
-        params = self.scenario.checked(self.asked.params)
-        rounds = [self.scenario.round(params, number) for number in range(1, params.rounds + 1)]
-        for block in rounds:
-            block.plan.checked()
-        self.asked_for = sum(len(block.plan.calls) for block in rounds)
         self.writer = Writer(self.store.path, lambda message: self.emit(Warned(run=None, message=message)))
         try:
-            with self._signals():
-                self._begin(rounds)
-                self.blocks_left = len(rounds) * len(self.turns)
+            with self._signals(), _measuring() as other:
                 for turn in self.turns:
-                    await self._prepare(turn, params)
-                for number, block in enumerate(rounds):
-                    for turn in self.turns[number % len(self.turns) :] + self.turns[: number % len(self.turns)]:
+                    self._enter(turn)
+                    if other:
+                        self._warn(
+                            turn, f"another InferTUI (pid {other}) measures on this machine: both disturb each other"
+                        )
+                rounds = self.turns[0].params.rounds
+                self.blocks_left = rounds * len(self.turns)
+                for number in range(rounds):
+                    first = number % len(self.turns)
+                    for turn in self.turns[first:] + self.turns[:first]:
                         self.blocks_left -= 1
-                        if not turn.failed and not self.stop.soon:
-                            await self._drive(turn, block)
+                        await self._play(turn, number)
+                for turn in self.turns:
+                    await self._end_server(turn)
                 return await self._end()
         finally:
+            for turn in self.turns:
+                turn.server.stop()
             self.writer.close()
 
-    def _begin(self, rounds: list[Block]) -> None:
+    def _enter(self, turn: Turn) -> None:
+        """The run of a server begins: from here on it is in the database, whatever comes of it."""
         facts = machine.facts()
         machine_id = self.store.add_machine(digest(msgspec.json.encode(facts)), msgspec.json.encode(facts))
         pid = os.getpid()
-        cold = self.asked.params.cache == "cold"
         clock_ns, unix_ns = time.perf_counter_ns(), time.time_ns()
-        for server in self.asked.servers:
-            target = Target(server.url, os.environ.get(server.api_key_env, "") if server.api_key_env else "")
-            run = self.store.add_run(
-                experiment_id=self.experiment,
-                server_id=self._server(server, {}),
-                machine_id=machine_id,
+        model = turn.server.model().name
+        turn.run = self.store.add_run(
+            experiment_id=self.experiment,
+            server_id=self._server(turn, {}),
+            machine_id=machine_id,
+            scenario=self.scenario.name,
+            model=model,
+            setup=msgspec.json.encode(turn.setup(self.asked)).decode(),
+            plan_hash=turn.plan_hash,
+            label=self.asked.label,
+            pid=pid,
+            pid_started=started(pid),
+            clock_ns=clock_ns,
+            unix_ns=unix_ns,
+        )
+        self.emit(
+            RunStarted(
+                run=turn.run,
+                experiment=self.experiment,
+                server=turn.server.name,
+                model=model,
                 scenario=self.scenario.name,
-                model=server.model,
-                setup=msgspec.json.encode(self.asked.setup(server)).decode(),
-                plan_hash=digest("".join(block.plan.hash for block in rounds).encode()),
-                label=self.asked.label,
-                pid=pid,
-                pid_started=started(pid),
+                rounds=turn.params.rounds,
+                calls=turn.calls,
                 clock_ns=clock_ns,
                 unix_ns=unix_ns,
             )
-            sender = Sender(
-                target=target,
-                api=api_of(server.api),
-                model=server.model,
-                limits=self.asked.limits,
-                stream=self.asked.stream,
-                temperature=self.asked.temperature,
-                seed=self.asked.seed,
-                cold=cold,
-                nonce=self._nonce if cold else lambda salt: "",
-            )
-            self.turns.append(_Turn(run, server, sender))
-            self.emit(
-                RunStarted(
-                    run=run,
-                    experiment=self.experiment,
-                    server=server.name,
-                    model=server.model,
-                    scenario=self.scenario.name,
-                    rounds=len(rounds),
-                    calls=self.asked_for,
-                    clock_ns=clock_ns,
-                    unix_ns=unix_ns,
-                )
-            )
+        )
 
-    def _server(self, server: Attached, facts: dict[str, Any]) -> int:
-        encoded = msgspec.json.encode(facts, order="sorted")
-        key = digest(msgspec.json.encode([server.name, server.url, server.api, facts], order="sorted"))
-        return self.store.add_server(key, "openai", server.name, server.url, encoded)
+    def _server(self, turn: Turn, facts: dict[str, Any]) -> int:
+        profile = turn.server.profile
+        encoded = msgspec.json.encode({"profile": profile, **facts}, order="sorted")
+        told = (turn.server.kind, turn.server.name, profile.address)
+        return self.store.add_server(digest(msgspec.json.encode([*told, encoded.decode()])), *told, encoded)
 
     def _nonce(self, salt: str) -> str:
         """Ten single digits: as many tokens every time in whatever way a tokenizer treats a digit."""
         number = int.from_bytes(hashlib.blake2b(f"{self.uid}/{salt}".encode(), digest_size=8).digest())
         return " ".join(f"{number % 10**10:010}")
 
-    # Blocks.
+    # Servers. One that we started is in memory at a time.
 
-    async def _prepare(self, turn: _Turn, params: Params) -> None:
-        for block in self.scenario.prepare(params):
+    async def _play(self, turn: Turn, number: int) -> None:
+        """A server's turn in a round."""
+        if turn.failed or self.stop.soon:
+            return
+        if turn.sender is None:
+            await self._begin_server(turn)
+        if not turn.failed and not self.stop.soon:
+            await self._drive(turn, turn.rounds[number])
+        if turn.failed and not turn.prepared and self.fallback is not None:
+            profile, self.fallback = self.fallback, None
+            if all(other.server.profile != profile for other in self.turns):
+                instead = Turn(self.asked, profile, self.scenario)
+                self._enter(instead)
+                self._warn(instead, f"in the place of {turn.server.name}, which did not start")
+                self.turns.append(instead)
+                await self._play(instead, number)
+
+    async def _begin_server(self, turn: Turn) -> None:
+        for other in self.turns:
+            await self._end_server(other)
+        try:
+            begun = await self._start(turn)
+            endpoint = await self._aside(turn.server.endpoint)
+        except Interrupted:
+            return
+        except InferTUIError as error:
+            turn.failed = str(error)
+            self._warn(turn, turn.failed)
+            self.store.add_start(turn.run, "", 0, Start(), turn.server.last_log, turn.failed)
+            return
+        if not begun.attached:
+            turn.starts.append(begun.start)
+            turn.log = (self.store.add_start(turn.run, begun.url, begun.pid, begun.start, begun.log), begun.log)
+        profile = turn.server.profile
+        turn.sender = Sender(
+            target=Target(endpoint.url, turn.server.key()),
+            api=api_of(endpoint.api),
+            model=endpoint.model,
+            limits=self.asked.limits,
+            stream=self.asked.stream,
+            temperature=turn.temperature,
+            top_p=profile.top_p,
+            seed=self.asked.seed,
+            cold=turn.params.cache == "cold",
+            nonce=self._nonce if turn.params.cache == "cold" else lambda salt: "",
+            without=turn.without,
+        )
+        for block in self.scenario.prepare(turn.params):
             if turn.failed or self.stop.soon:
                 return
             if block.role == "warmup":
                 await self._warm_up(turn, block)
-            else:
+            elif not turn.prepared:
                 await self._drive(turn, block)
+        if not turn.prepared and not turn.failed:
+            await self._know(turn)
+        turn.prepared = True
 
-    async def _warm_up(self, turn: _Turn, block: Block) -> None:
+    async def _start(self, turn: Turn) -> Begun:
+        """Start a server, or attach to it, in another thread, so that Ctrl-C is heard meanwhile."""
+        loop = asyncio.get_running_loop()
+        began = time.monotonic()
+
+        def changed(state: State, message: str) -> None:
+            told = ServerChanged(run=turn.run, state=state, message=message, elapsed_s=time.monotonic() - began)
+            loop.call_soon_threadsafe(self.emit, told)
+
+        begun = loop.run_in_executor(None, turn.server.start, changed)
+        while not (await asyncio.wait([begun], timeout=0.1))[0]:
+            if self.stop.soon:
+                turn.server.cancel()
+        return await begun
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(None, work)
+
+    async def _end_server(self, turn: Turn) -> None:
+        """End what we started, and keep what it wrote. A server that was attached to goes on."""
+        if turn.server.process is None:
+            return
+        turn.sender = None
+        ended = await self._aside(turn.server.stop)
+        if ended is not None and ended.killed and not turn.failed:
+            grace = f"{turn.server.profile.stop_s:g} s"
+            self._warn(turn, f"{turn.server.name} did not end within {grace} of SIGTERM: it was killed")
+        self.emit(ServerChanged(run=turn.run, state=State.STOPPED, message="", elapsed_s=0.0))
+        row, path = turn.log
+        with contextlib.suppress(StoreError):
+            self.store.set_log(row, text_of(path, LOG_BYTES))
+
+    async def _know(self, turn: Turn) -> None:
+        """What the server was, kept with its run."""
+        facts = {"header": turn.header, "fingerprint": turn.fingerprint, **await self._aside(turn.server.facts)}
+        try:
+            self.store.set_server(turn.run, self._server(turn, {k: v for k, v in facts.items() if v}))
+        except StoreError as error:  # the calls matter more than what the server calls itself
+            self._warn(turn, str(error))
+
+    def _still_there(self, turn: Turn) -> None:
+        """Whether a server that we started has outlived the block."""
+        if why := turn.server.died():
+            turn.failed = why
+            self._warn(turn, why)
+
+    # Blocks.
+
+    async def _warm_up(self, turn: Turn, block: Block) -> None:
         """Until a server takes what we send it: a body field that it names in a 400 is left out from then on."""
         for _ in OPTIONAL:
             before = len(turn.records)
@@ -224,14 +280,14 @@ class _Bench:
             met = turn.records[before:]
             refused = [call for call in met if call.status in (400, 422)]
             named = [field for field in OPTIONAL for call in refused if _names(call.message, field)]
-            named = [field for field in dict.fromkeys(named) if field not in turn.sender.without]
+            named = [field for field in dict.fromkeys(named) if field not in turn.without]
             if not named or self.stop.soon:
                 break
             for field in named:
-                turn.sender.without.add(field)
+                turn.without.add(field)
                 told = "sent as max_completion_tokens" if field == "max_tokens" else "left out"
                 self._warn(turn, f"the server refuses `{field}`: it is {told}")
-        if met and not any(call.good for call in met):
+        if met and not turn.failed and not any(call.good for call in met):
             worst = met[-1]
             if worst.outcome in HOPELESS:
                 said = (
@@ -242,20 +298,15 @@ class _Bench:
                 turn.failed = said
             elif worst.outcome != "cancelled":
                 self._warn(turn, f"no warm-up call succeeded ({worst.outcome}: {worst.message})")
-        facts = {"server": turn.header, "fingerprint": turn.fingerprint}
-        try:
-            self.store.set_server(turn.run, self._server(turn.server, {k: v for k, v in facts.items() if v}))
-        except StoreError as error:  # the calls matter more than what the server calls itself
-            self._warn(turn, str(error))
 
-    async def _drive(self, turn: _Turn, block: Block) -> None:
+    async def _drive(self, turn: Turn, block: Block) -> None:
         plan = block.plan
         self.emit(
             BlockStarted(
                 run=turn.run, role=block.role, round=block.round, calls=len(plan.calls), concurrency=plan.concurrency
             )
         )
-        seen = _Seen(turn.run, block, self.blocks_left, self.emit)
+        seen = Seen(turn.run, block, self.blocks_left, self.emit)
         prompts = {call.name: call.prompt for call in plan.calls}
 
         def ended(done: Done) -> None:
@@ -279,6 +330,7 @@ class _Bench:
                 lambda stored: self.emit(CallEnded(run=turn.run, call=record, stored=stored)),
             )
 
+        assert turn.sender is not None
         drive = Drive(turn.sender, block, ended, seen.tick, self.stop)
         began = time.perf_counter_ns()
         with _quiet():
@@ -290,6 +342,7 @@ class _Bench:
         elapsed = (time.perf_counter_ns() - began) / 1e9
         await self._flush()
         self.emit(BlockEnded(run=turn.run, role=block.role, round=block.round, elapsed_s=elapsed))
+        self._still_there(turn)
 
     # The end.
 
@@ -311,10 +364,9 @@ class _Bench:
                 turn.failed = _why_none(turn.records)
             generator = generator_of(turn.records, turn.loop_lag_ns, turn.cpu_s)
             gaps_ms = (gap / 1000 for reads in turn.reads_us for gap in metric.gaps(reads))
-            summary = metric.summarise(turn.records, gaps_ms, generator, turn.warnings, self.asked.bounds)
-            whole = (
-                sum(call.role == "measured" and call.outcome != "cancelled" for call in turn.records) == self.asked_for
-            )
+            summary = metric.summarise(turn.records, gaps_ms, generator, turn.warnings, self.asked.bounds, turn.starts)
+            counted = sum(call.role == "measured" and call.outcome != "cancelled" for call in turn.records)
+            whole = counted == turn.calls
             status = "failed" if turn.failed else "stopped" if self.stop.soon and not whole else "done"
             told = (status, turn.failed, turn.warnings, msgspec.json.encode(generator), msgspec.json.encode(summary))
             self.writer.end_run(turn.run, *told)
@@ -324,7 +376,7 @@ class _Bench:
             self.emit(Warned(run=None, message=trouble))
         return reports
 
-    def _warn(self, turn: _Turn, message: str) -> None:
+    def _warn(self, turn: Turn, message: str) -> None:
         turn.warnings.append(message)
         self.emit(Warned(run=turn.run, message=message))
 
@@ -357,50 +409,33 @@ class _Bench:
                 loop.remove_signal_handler(kind)
 
 
-class _Seen:
-    """What the live view is told of a block."""
+@contextlib.contextmanager
+def _measuring() -> Iterator[int]:
+    """The pid of another InferTUI that measures on this machine now; 0 when there is none, and then we are it."""
+    import fcntl
 
-    def __init__(self, run: int, block: Block, later: int, emit: Callable[[Event], None]) -> None:
-        self.run = run
-        self.block = block
-        self.later = later
-        self.emit = emit
-        self.ttft: deque[float] = deque(maxlen=200)
-        self.e2e: deque[float] = deque(maxlen=200)
-        self.before = (0, 0)
+    try:
+        state_folder().mkdir(parents=True, exist_ok=True)
+        lock = os.open(state_folder() / "measuring", os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError:  # no place to know it from
+        yield 0
+        return
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            said = os.read(lock, 20)
+            yield int(said) if said.isdigit() else -1
+            return
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield 0
+    finally:
+        os.close(lock)
 
-    def call(self, record: CallRecord) -> None:
-        if record.ttft_ms is not None:
-            self.ttft.append(record.ttft_ms)
-        if record.e2e_ms is not None:
-            self.e2e.append(record.e2e_ms)
 
-    def tick(self, live: Live) -> None:
-        tokens, since = live.tokens - self.before[0], (live.elapsed_ns - self.before[1]) / 1e9
-        self.before = (live.tokens, live.elapsed_ns)
-        elapsed = live.elapsed_ns / 1e9
-        part = (live.ended + live.active / 2) / live.total if live.ended else 0.0
-        left = elapsed * (1 - part) / part if part else None
-        if left is not None and self.block.role == "measured":
-            left += self.later * (elapsed + left)
-        self.emit(
-            Ticked(
-                run=self.run,
-                role=self.block.role,
-                round=self.block.round,
-                total=live.total,
-                sent=live.sent,
-                ended=live.ended,
-                active=live.active,
-                failed=live.failed,
-                tokens=live.tokens,
-                tokens_per_s=tokens / since if since > 0 else 0.0,
-                elapsed_s=elapsed,
-                left_s=left,
-                ttft_ms=stats.percentile(sorted(self.ttft), 50) if self.ttft else None,
-                e2e_ms=stats.percentile(sorted(self.e2e), 50) if self.e2e else None,
-            )
-        )
+def api_of(name: str) -> Api:
+    return {"chat": CHAT, "completions": COMPLETIONS, **NATIVE}[name]
 
 
 def _why_none(records: list[CallRecord]) -> str:
@@ -411,10 +446,6 @@ def _why_none(records: list[CallRecord]) -> str:
     kind, times = Counter(call.outcome for call in measured).most_common(1)[0]
     said = next(call.message for call in measured if call.outcome == kind)
     return f"no call succeeded: {times} × {kind}: {said}"
-
-
-def api_of(name: str) -> Api:
-    return {"chat": CHAT, "completions": COMPLETIONS, **NATIVE}[name]
 
 
 def _names(message: str, field: str) -> bool:

@@ -1,0 +1,58 @@
+"""What the live view is told of a block."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from infertui import stats
+from infertui.client.driver import Live
+from infertui.event import Event, Ticked
+from infertui.metric import CallRecord
+from infertui.scenario.plan import Block
+
+
+class Seen:
+    """Its ticks: how far, how fast, and how long it will take."""
+
+    def __init__(self, run: int, block: Block, later: int, emit: Callable[[Event], None]) -> None:
+        self.run = run
+        self.block = block
+        self.later = later
+        self.emit = emit
+        self.ttft: deque[float] = deque(maxlen=200)
+        self.e2e: deque[float] = deque(maxlen=200)
+        self.before = (0, 0)
+
+    def call(self, record: CallRecord) -> None:
+        if record.ttft_ms is not None:
+            self.ttft.append(record.ttft_ms)
+        if record.e2e_ms is not None:
+            self.e2e.append(record.e2e_ms)
+
+    def tick(self, live: Live) -> None:
+        tokens, since = live.tokens - self.before[0], (live.elapsed_ns - self.before[1]) / 1e9
+        self.before = (live.tokens, live.elapsed_ns)
+        elapsed = live.elapsed_ns / 1e9
+        part = (live.ended + live.active / 2) / live.total if live.ended else 0.0
+        left = elapsed * (1 - part) / part if part else None
+        if left is not None and self.block.role == "measured":
+            left += self.later * (elapsed + left)
+        self.emit(
+            Ticked(
+                run=self.run,
+                role=self.block.role,
+                round=self.block.round,
+                total=live.total,
+                sent=live.sent,
+                ended=live.ended,
+                active=live.active,
+                failed=live.failed,
+                tokens=live.tokens,
+                tokens_per_s=tokens / since if since > 0 else 0.0,
+                elapsed_s=elapsed,
+                left_s=left,
+                ttft_ms=stats.percentile(sorted(self.ttft), 50) if self.ttft else None,
+                e2e_ms=stats.percentile(sorted(self.e2e), 50) if self.e2e else None,
+            )
+        )

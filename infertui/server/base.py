@@ -1,0 +1,538 @@
+"""What every server can be asked and told, and all that they share: attach or start, wait until it serves, stop.
+
+An adapter says how its server is found, started and asked; it is one small file, named in `infertui.server.KINDS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from infertui.errors import Interrupted, ServerError, UsageError
+from infertui.metric import Start
+from infertui.profile import Profile
+from infertui.server import http, process, record
+from infertui.server.process import Ended, Process
+from infertui.server.record import Record
+from infertui.text import plain
+
+LOOPBACK = "127.0.0.1"
+PROBE_S = 3.0
+RETRIES = 3  # of a start whose free port somebody else took in the meantime
+RANDOM_WEIGHTS = "random weights made on the spot: times and counts are real, the text means nothing"
+
+
+class State(StrEnum):
+    NOT_INSTALLED = "not installed"
+    STOPPED = "stopped"
+    NOT_LOADED = "not loaded"  # up, without a model
+    LOADING = "loading"
+    READY = "ready"
+    ERROR = "error"
+
+
+class Health(msgspec.Struct, frozen=True):
+    state: State
+    reason: str = ""
+
+
+class NotInstalled(ServerError):
+    """There is no program that could be started. The hint is the command that changes that."""
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """What starts a server: the beginning of its command, and where that comes from."""
+
+    command: tuple[str, ...]
+    version: str
+    source: str
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """`name` is shown and, where a server lets us choose, asked for; `place` is what it is started with."""
+
+    name: str
+    place: str
+    random: bool = False
+
+
+class Can(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server can do that others cannot."""
+
+    parallel: bool = True  # serves several calls together
+    load: bool = False  # takes and drops models while it runs
+    stream_usage: bool = True  # counts tokens in streams
+    exact_length: bool = False  # can be kept from stopping early
+    metrics: bool = False
+    native: Literal["", "llama.cpp", "ollama"] = ""
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where calls go and how they are addressed. `shown` is the model's name for people."""
+
+    url: str
+    model: str
+    shown: str
+    api: Literal["chat", "completions", "llama.cpp", "ollama"]
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that serves: attached to, or started, and what that took."""
+
+    url: str
+    attached: bool = False
+    pid: int = 0
+    log: str = ""
+    start: Start = Start()
+
+
+Changed = Callable[[State, str], None]
+
+
+def free_threads() -> int:
+    """As many as there are cores, but for one that InferTUI keeps: one thread too many ruins llama.cpp."""
+    import psutil
+
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(1, min(psutil.cpu_count(logical=False) or usable, usable - 1))
+
+
+class Server(ABC):
+    """A server as a profile wants it, whether it runs or not."""
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    install: ClassVar[str]  # the command that adds it
+    port: ClassVar[int]  # where its users usually have it
+    form: ClassVar[Literal["gguf", "folder", "any"]]  # of the models it reads
+    can: ClassVar[Can] = Can()
+    health_lies: ClassVar[bool] = False  # says that it is well while it still loads
+    headers_mean_loaded: ClassVar[bool] = False  # the headers of a first streamed answer come when the model is there
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.url = profile.address.rstrip("/")
+        self.process: Process | None = None
+        self.attached = False
+        self.program: Program | None = None
+        self._model: Model | None = None
+        self._cancelled = False
+        self._log = ""
+
+    # What an adapter says.
+
+    @abstractmethod
+    def installed(self) -> Program | None:
+        """The program that would be started, of those that are here."""
+
+    @abstractmethod
+    def arguments(self, port: int) -> list[str]:
+        """What follows the program in its command."""
+
+    @abstractmethod
+    def is_this(self, url: str) -> bool:
+        """Whether it is a server of this kind that answers there."""
+
+    def command(self, program: Program, port: int) -> list[str]:
+        return [*program.command, *self.arguments(port)]
+
+    def environment(self) -> dict[str, str]:
+        """Variables that it needs beyond ours."""
+        return {}
+
+    def serves(self, url: str) -> bool:
+        """Whether the model that answers there is the profile's."""
+        return self.model().name in self.models(url)
+
+    def settings(self) -> dict[str, Any]:
+        """What is really in force, as the server itself says it."""
+        return {}
+
+    def version(self) -> str:
+        return self.program.version if self.program is not None else ""
+
+    def asked(self) -> str:
+        """The model's name in a request."""
+        return self.model().name
+
+    def caveats(self) -> list[str]:
+        """What to know before believing a figure. Shown with every result."""
+        return [RANDOM_WEIGHTS] if self.model().random else []
+
+    def load_model(self, model: str) -> None:
+        raise ServerError(f"{self.title} takes its model when it starts", "stop it, and start it with --model")
+
+    def unload_model(self, model: str) -> None:
+        raise ServerError(f"{self.title} drops its model when it stops", "infertui server stop")
+
+    def probe(self) -> Health:
+        """One look at a server that listens."""
+        response = http.get(self.url, "/health", self.key(), PROBE_S)
+        if response.status_code == 503:
+            return Health(State.LOADING)
+        if response.status_code == 200:
+            return Health(State.READY)
+        return Health(State.ERROR, f"/health answers {response.status_code}: {plain(response.text, 120)}")
+
+    # What all share.
+
+    @property
+    def name(self) -> str:
+        """As it is shown with results."""
+        return self.profile.name
+
+    def host(self) -> str:
+        """Where it listens."""
+        return _host_port(self.url)[0]
+
+    def key(self) -> str:
+        return os.environ.get(self.profile.api_key_env, "") if self.profile.api_key_env else ""
+
+    def find(self) -> Program:
+        """The program that starts it. NotInstalled says what to do where there is none."""
+        if self.profile.command:
+            first = self.profile.command[0]
+            place = shutil.which(os.path.expanduser(first))
+            if place is None:
+                raise self.wrong("command", f"there is no program {first!r}")
+            command = (os.path.abspath(place), *self.profile.command[1:])
+            self.program = Program(command=command, version="", source="profile")
+        else:
+            self.program = self.installed()
+        if self.program is None:
+            raise NotInstalled(f"{self.name}: {self.title} is not installed", self.install)
+        return self.program
+
+    def wrong(self, key: str, message: str, hint: str = "") -> UsageError:
+        """What cannot be used of the profile, with the line it stands in."""
+        from infertui.config import wrong
+
+        if self.profile.file:
+            return wrong(Path(self.profile.file), key, message, hint)
+        return UsageError(f"{self.name}: {key}: {message}", hint)
+
+    def model(self) -> Model:
+        """The profile's model on this machine. A UsageError says that it is not there."""
+        if self._model is None:
+            self._model = self._found_model()
+        return self._model
+
+    def _found_model(self) -> Model:
+        named = self.profile.model
+        if named == "embedded" or named.startswith("embedded:"):
+            from infertui.embedded.model import made
+
+            made_here = made(named.partition(":")[2] or "tiny")
+            place = made_here.gguf if self.form == "gguf" else made_here.folder
+            return Model(name=made_here.name, place=str(place), random=True)
+        if not named:
+            if self.form == "any":
+                return Model(name="", place="")
+            raise self.wrong("model", "none is named", f"infertui run {self.name} --model FILE")
+        place = Path(named).expanduser()
+        if self.form == "gguf":
+            if not place.is_file():
+                raise self.wrong("model", f"there is no file {named!r}", "give the path of a GGUF file")
+            return Model(name=place.stem, place=str(place.resolve()))
+        if self.form == "folder" and place.is_dir():
+            if not (place / "config.json").is_file():
+                raise self.wrong("model", f"{named!r} holds no config.json", "give a folder in Hugging Face's form")
+            return Model(name=place.name, place=str(place.resolve()))
+        if self.form == "folder" and not _in_cache(named):
+            hint = (
+                f"hf download {named}" if named.count("/") == 1 and named[0] not in "./~" else "give a model's folder"
+            )
+            raise self.wrong("model", f"{named!r} is not on this machine", hint)
+        return Model(name=named, place=named)
+
+    def endpoint(self) -> Endpoint:
+        """Where to send calls, once it runs."""
+        api = self.profile.api
+        if api == "native":
+            spoken = self.can.native
+            if not spoken:
+                raise self.wrong("api", f"{self.title} has no native API that we know", "use chat or completions")
+            return Endpoint(url=self.url, model=self.asked(), shown=self.model().name, api=spoken)
+        return Endpoint(url=self.url, model=self.asked(), shown=self.model().name, api=api)
+
+    def models(self, url: str = "") -> list[str]:
+        """The names that it offers, in its order."""
+        url = url or self.url
+        names = [item["id"] for item in http.listed(http.get(url, "/v1/models", self.key()), url)]
+        return [name.encode("utf-8", "replace").decode() for name in names]
+
+    def pids(self) -> list[int]:
+        """The processes that make it up, of one that we started."""
+        return process.tree(self.process.record.pid) if self.process is not None else []
+
+    def facts(self) -> dict[str, Any]:
+        """What it was, kept with a run."""
+        settings: dict[str, Any] = {}
+        with contextlib.suppress(ServerError):
+            settings = self.settings()
+        told = {
+            "version": self.version(),
+            "program": self.program.source if self.program is not None else "",
+            "command": list(self.process.record.command) if self.process is not None else [],
+            "model": self.model().place,
+            "settings": settings,
+            "caveats": self.caveats(),
+        }
+        return {key: value for key, value in told.items() if value}
+
+    # Health.
+
+    def health_check(self) -> Health:
+        """Its state now, by what it answers."""
+        if self.process is not None and (ended := self.process.poll()) is not None:
+            return Health(State.ERROR, f"it ended ({ended}): {process.last_words(self.process.record.log)}")
+        if not self.url or not process.listens(*_host_port(self.url)):
+            if self.process is not None:
+                return Health(State.LOADING)
+            try:
+                self.find()
+            except NotInstalled as error:
+                return Health(State.NOT_INSTALLED, error.hint)
+            except UsageError as error:
+                return Health(State.ERROR, str(error))
+            return Health(State.STOPPED)
+        try:
+            health = self.probe()
+            if health.state is State.READY and self.health_lies:
+                status, text = self._one_token(PROBE_S, lambda: None)
+                if status == 503:
+                    return Health(State.LOADING)
+                if status != 200:
+                    return Health(State.ERROR, _refusal(status, text))
+            return health
+        except ServerError as error:
+            return Health(State.LOADING, error.message)
+
+    def _one_token(self, timeout_s: float, on_headers: Callable[[], None]) -> tuple[int, str]:
+        body = {
+            "model": self.asked(),
+            "messages": [{"role": "user", "content": "Say yes."}],
+            "max_tokens": 1,
+            "temperature": 0,
+            "stream": True,
+        }
+        return http.post_streamed(self.url, "/v1/chat/completions", body, self.key(), timeout_s, on_headers)
+
+    # From nothing to a server that serves.
+
+    def prepare(self) -> None:
+        """All that can be known to be wrong before anything is started."""
+        self.model()
+        if self.profile.start and not (self.url and process.listens(*_host_port(self.url))):
+            self.find()
+
+    def start(self, changed: Changed = lambda state, reason: None, detached: bool = False) -> Begun:
+        """Attach to what runs already, else start it and wait until it answers. A ServerError says why it does not."""
+        if (running := self.running()) is not None:
+            self.url, self.attached = running, True
+            changed(State.READY, f"attached to {running}, which runs already")
+            return Begun(url=running, attached=True)
+        if not self.profile.start:
+            raise ServerError(f"{self.name}: nothing answers at {self.url}", "start it, or check its address")
+        program = self.find()
+        self.model()
+        for left in reversed(range(RETRIES)):
+            host, port = _host_port(self.url) if self.profile.address else (LOOPBACK, process.free_port())
+            self.url = self.url if self.profile.address else f"http://{host}:{port}"
+            try:
+                return self._started(program, port, changed, detached)
+            except ServerError:
+                taken = not self.profile.address and process.listens(host, port) and not self._cancelled
+                if not (left and taken):
+                    raise
+        raise AssertionError
+
+    def running(self) -> str | None:
+        """The address of a server that is as the profile wants it and runs already. One that is unlike is an error."""
+        if not self.profile.address:
+            known = self.recorded()
+            return known.url if known is not None and known.ready else None
+        host, port = _host_port(self.url)
+        if not process.listens(host, port):
+            return None
+        try:
+            unlike = "" if self.is_this(self.url) else f"not {self.title}"
+            if not unlike and not self.serves(self.url):
+                offered = ", ".join(plain(name, 40) for name in self.models(self.url)[:4]) or "no model"
+                unlike = f"{self.title} with {offered}, not with {plain(self.model().name, 60)}"
+        except ServerError as error:
+            unlike = f"not {self.title} that can be asked ({error.message})"
+        if unlike:
+            held = f"{self.name}: port {port} is in use by {process.holder(port)}, which is {unlike}"
+            raise ServerError(held, f"stop it, or set another address in {self.profile.file or 'the profile'}")
+        return self.url
+
+    def recorded(self) -> Record | None:
+        """One that `infertui server start` has started from this very profile, and that still lives."""
+        same = [known for known in record.all_of() if known.profile == self.digest() and known.owner == 0]
+        return next((known for known in same if known.serves()), None)
+
+    def digest(self) -> str:
+        return hashlib.blake2b(msgspec.json.encode(self.profile), digest_size=8).hexdigest()
+
+    def _started(self, program: Program, port: int, changed: Changed, detached: bool) -> Begun:
+        command = self.command(program, port)
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA_ARG_")}
+        self._log = str(process.new_log(self.profile.name))
+        known = Record(
+            id=record.new_id(),
+            name=self.profile.name,
+            kind=self.kind,
+            model=self.model().name,
+            url=self.url,
+            log=self._log,
+            token=record.new_id(),
+            profile=self.digest(),
+            version=program.version,
+            command=tuple(command),
+        )
+        changed(State.LOADING, "starting")
+        began = time.perf_counter_ns()
+        environment = {**kept, **self.environment(), **self.profile.env}
+        self.process = Process.start(known, command, environment, self.profile.stop_s, detached)
+        try:
+            begun = self._serving(began, changed)
+        except BaseException:
+            self.stop()
+            raise
+        if detached:
+            ready = msgspec.structs.replace(self.process.record, ready=True)
+            record.write(ready)
+            self.process.record = ready
+        return begun
+
+    def _serving(self, began: int, changed: Changed) -> Begun:
+        """Wait for a listening socket, a model and a first answer, in that order."""
+        assert self.process is not None
+        until = time.monotonic() + self.profile.ready_s
+        stamps: dict[str, float] = {}
+
+        def stamp(key: str) -> None:
+            stamps.setdefault(key, (time.perf_counter_ns() - began) / 1e6)
+
+        pause, trouble = 0.005, "it does not listen"
+        while True:
+            self._still_wanted(until, trouble)
+            if process.listens(*_host_port(self.url)):
+                if "accept" not in stamps:
+                    stamp("accept")
+                    changed(State.LOADING, "listening")
+                health = self._looked()
+                trouble = health.reason or f"it is {health.state}"
+                if health.state is State.ERROR:
+                    raise ServerError(f"{self.name}: {health.reason}", self._where())
+                if health.state is State.NOT_LOADED:
+                    self.load_model(self.model().name)
+                elif health.state is State.READY:
+                    if not self.health_lies:
+                        stamp("load")
+                    trouble = self._answered(until, stamp)
+                    if not trouble:
+                        break
+            time.sleep(pause)
+            pause = min(pause * 1.1, 0.25)
+        changed(State.READY, "")
+        start = Start(accept_ms=stamps["accept"], load_ms=stamps.get("load"), first_answer_ms=stamps["answer"])
+        known = self.process.record
+        return Begun(url=self.url, pid=known.pid, log=known.log, start=start)
+
+    def _looked(self) -> Health:
+        try:
+            return self.probe()
+        except ServerError as error:  # it may still be opening, or have just died: the next look tells
+            return Health(State.LOADING, error.message)
+
+    def _answered(self, until: float, stamp: Callable[[str], None]) -> str:
+        """Whether it really answers; if not yet, why."""
+        try:
+            headers = (lambda: stamp("load")) if self.headers_mean_loaded else lambda: None
+            status, text = self._one_token(max(0.1, until - time.monotonic()), headers)
+        except ServerError as error:
+            return f"it says that it is ready, but: {error.message}"
+        if status == 200 and "data:" in text and '"error"' not in text:
+            stamp("answer")
+            return ""
+        said = f"it says that it is ready, but {_refusal(status, text)}"
+        if status not in (200, 429, 502, 503, 504):
+            raise ServerError(f"{self.name}: {said}", self._where())
+        return said
+
+    def _still_wanted(self, until: float, trouble: str) -> None:
+        assert self.process is not None
+        if self._cancelled:
+            raise Interrupted(f"{self.name}: stopped while it was loading")
+        if (ended := self.process.poll()) is not None:
+            said = process.last_words(self.process.record.log)
+            raise ServerError(f"{self.name} died while loading ({ended}): {said}", self._where())
+        if time.monotonic() > until:
+            said = f"{self.name} is not ready after {self.profile.ready_s:g} s: {trouble}"
+            raise ServerError(said, f"a larger ready_s in its profile waits longer; {self._where()}")
+
+    def _where(self) -> str:
+        return f"its log: {self._log}" if self._log else ""
+
+    def cancel(self) -> None:
+        """Give up a start that is under way in another thread."""
+        self._cancelled = True
+        if self.process is not None:
+            self.process.ask_to_end()
+
+    def died(self) -> str:
+        """Why it is gone, when it is: the reason in a line."""
+        if self.process is None or (ended := self.process.poll()) is None:
+            return ""
+        return f"{self.name} died ({ended}): {process.last_words(self.process.record.log)}"
+
+    @property
+    def last_log(self) -> str:
+        """Where the server that we started last wrote what it said."""
+        return self._log
+
+    def stop(self) -> Ended | None:
+        """End what we started; what runs otherwise is left alone. How it ended, if it was ours."""
+        held, self.process = self.process, None
+        if held is None:
+            return None
+        if not self.profile.address:
+            self.url = ""
+        return held.stop()
+
+
+def _refusal(status: int, text: str) -> str:
+    return f"a one-token request gets {status}: {plain(text, 200) or 'nothing'}"
+
+
+def _host_port(url: str) -> tuple[str, int]:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return parts.hostname or LOOPBACK, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where Hugging Face's libraries keep what they have downloaded."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if environment.get(name):
+            return Path(environment[name])
+    home = environment.get("HF_HOME") or Path(environment.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(home).expanduser() / "hub"
+
+
+def _in_cache(repository: str) -> bool:
+    return (hub_cache() / f"models--{repository.replace('/', '--')}" / "snapshots").is_dir()

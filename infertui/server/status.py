@@ -1,0 +1,171 @@
+"""What runs now of the servers that profiles describe, asked of all of them at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Literal, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from infertui.errors import InferTUIError, ServerError
+from infertui.pid import started
+from infertui.profile import Profile
+from infertui.server import process, server
+from infertui.server.base import Health, Server, State
+from infertui.server.record import Record
+from infertui.settings import state_folder
+from infertui.text import plain
+
+T = TypeVar("T")
+WITHIN_S = 4.0  # an answer about one server
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """One server now. `owner`: the run with `owner_pid`, nobody (it lives until it is stopped), or not ours."""
+
+    profile: str
+    kind: str
+    state: State
+    reason: str = ""
+    address: str = ""
+    model: str = ""
+    pid: int | None = None
+    since: float | None = None  # seconds since the epoch
+    owner: Literal["", "run", "nobody", "not ours"] = ""
+    owner_pid: int | None = None
+    log: str = ""
+
+
+def aside(work: Callable[[], T]) -> Future[T]:
+    """Work in a thread that nobody has to wait for: one of a pool would hold up the end of the program."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def statuses(profiles: Sequence[Profile], records: Sequence[Record], within_s: float = WITHIN_S) -> list[Status]:
+    """One for each record of a profile, else one for the profile itself; then records that no profile belongs to."""
+    pairs: list[tuple[Profile, Record | None]] = []
+    for profile in profiles:
+        mine = [known for known in records if known.name == profile.name]
+        pairs += [(profile, known) for known in mine] or [(profile, None)]
+    names = {profile.name for profile in profiles}
+    for known in records:
+        if known.name not in names:
+            pairs.append((Profile(kind=known.kind, name=known.name), known))
+    prompted = not _measuring()
+    looks = [aside(lambda pair=pair: _look(*pair, prompted)) for pair in pairs]  # type: ignore[misc]
+    until = time.monotonic() + within_s
+    found = []
+    for (profile, known), look in zip(pairs, looks, strict=True):
+        try:
+            found.append(look.result(max(0.0, until - time.monotonic())))
+        except TimeoutError:
+            health = Health(State.LOADING, f"it did not answer within {within_s:g} s")
+            found.append(_status(profile, known, health))
+    return found
+
+
+def _measuring() -> bool:
+    """Whether a run measures here now: then no server is sent a prompt, which would cost the run's calls time."""
+    try:
+        said = (state_folder() / "measuring").read_text()
+    except (OSError, ValueError):
+        return False
+    return said.isdecimal() and started(int(said)) is not None
+
+
+def _status(profile: Profile, known: Record | None, health: Health, model: str = "") -> Status:
+    told = {"profile": profile.name, "kind": profile.kind, "state": health.state, "reason": health.reason}
+    if known is None:
+        there = health.state not in (State.STOPPED, State.NOT_INSTALLED)
+        owner = "not ours" if there and profile.address else ""
+        return msgspec.convert({**told, "address": profile.address, "model": model, "owner": owner}, Status)
+    return msgspec.convert(
+        {
+            **told,
+            "address": known.url,
+            "model": known.model,
+            "pid": known.pid,
+            "since": known.pid_started,
+            "owner": "run" if known.owner else "nobody",
+            "owner_pid": known.owner or None,
+            "log": known.log,
+        },
+        Status,
+    )
+
+
+def _look(profile: Profile, known: Record | None, prompted: bool) -> Status:
+    if known is None:
+        health, model = _of_address(profile, prompted)
+        return _status(profile, None, health, model)
+    asked = profile
+    if server(profile).form == "any" and known.model:
+        asked = msgspec.structs.replace(profile, model=known.model)
+    found = server(asked)
+    found.url = known.url
+    if not _listens(known.url):
+        return _status(profile, known, Health(State.LOADING, "it does not listen yet"))
+    health = _health(found, prompted and not known.owner)
+    changed = profile.file and not known.owner and known.profile != server(profile).digest()
+    if changed and not health.reason:
+        health = Health(health.state, "started with a model or settings that are not the profile's now")
+    return _status(profile, known, health)
+
+
+def _of_address(profile: Profile, prompted: bool) -> tuple[Health, str]:
+    """Of a server that we did not start, and the model that it offers."""
+    found = server(profile)
+    if not found.url or not _listens(found.url):
+        if not profile.start:
+            return Health(State.STOPPED, f"nothing answers at {found.url}"), ""
+        return found.health_check(), profile.model
+    try:
+        if profile.kind != "openai" and not found.is_this(found.url):
+            port = _host_port(found.url)[1]
+            return Health(State.ERROR, f"port {port} is held by {process.holder(port)}, which is not {found.title}"), ""
+        names = found.models()
+    except ServerError as error:
+        return Health(State.ERROR, str(error)), ""
+    model = offered(names, 1)
+    if found.form == "any" and not profile.model and len(names) != 1:
+        return (Health(State.READY, "name one of its models") if names else Health(State.NOT_LOADED)), model
+    return _health(found, prompted), profile.model if profile.model in names else model
+
+
+def _health(found: Server, prompted: bool) -> Health:
+    try:
+        return found.health_check() if prompted else found.probe()
+    except ServerError as error:
+        return Health(State.LOADING, error.message)
+    except InferTUIError as error:
+        return Health(State.ERROR, str(error))
+
+
+def offered(names: Sequence[str], most: int = 3) -> str:
+    """The models that a server offers, in few words. One in a folder of this machine goes by the folder's name."""
+    shown = [plain(Path(name).name if name.startswith("/") else name, 60) for name in names[:most]]
+    more = len(names) - most
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _listens(url: str) -> bool:
+    return process.listens(*_host_port(url))
+
+
+def _host_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "127.0.0.1", parts.port or (443 if parts.scheme == "https" else 80)
