@@ -14,8 +14,8 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-run: $(READY)  ## set up, then run (ARGS="run --attach URL" for anything else than the self-test)
-	@$(BIN)/infertui $(if $(ARGS),$(ARGS),selftest)
+run: $(READY)  ## set up, then compare two real engines (ARGS="doctor" for any other command)
+	@$(BIN)/infertui $(if $(ARGS),$(ARGS),run)
 
 test: $(TESTED)  ## set up, then run the tests
 	@$(BIN)/pytest $(ARGS)

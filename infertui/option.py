@@ -27,7 +27,9 @@ def servers(
         names = user().servers
     count = len(names) + len(urls)
     if len(models) > 1 and len(models) != count:
-        raise UsageError(f"{len(models)} --model for {count} server{'s' if count > 1 else ''}", "give one for all, or one for each")
+        raise UsageError(
+            f"{len(models)} --model for {count} server{'s' if count > 1 else ''}", "give one for all, or one for each"
+        )
     asked = models * count if len(models) == 1 else models or ("",) * count
     found = [profile(name, model, api, key_env) for name, model in zip(names, asked, strict=False)]
     if len({each.name for each in found}) < len(found):

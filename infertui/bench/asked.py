@@ -46,6 +46,7 @@ class Turn:
         self.calls = sum(len(block.plan.calls) for block in self.rounds)
         self.temperature = asked.temperature if asked.temperature is not None else profile.temperature or 0.0
         self.run = 0
+        self.model = ""
         self.sender: Sender | None = None  # while its server serves
         self.prepared = False
         self.starts: list[Start] = []

@@ -42,7 +42,7 @@ from infertui.scenario import scenario
 from infertui.scenario.base import Scenario
 from infertui.scenario.plan import Block, digest
 from infertui.server.base import Begun, State
-from infertui.server.process import text_of
+from infertui.server.process import tail, text_of
 from infertui.settings import state_folder
 from infertui.store import Store, Writer
 from infertui.telemetry import machine
@@ -124,13 +124,13 @@ class Work:
         machine_id = self.store.add_machine(digest(msgspec.json.encode(facts)), msgspec.json.encode(facts))
         pid = os.getpid()
         clock_ns, unix_ns = time.perf_counter_ns(), time.time_ns()
-        model = turn.server.model().name
+        turn.model = turn.server.model().name
         turn.run = self.store.add_run(
             experiment_id=self.experiment,
             server_id=self._server(turn, {}),
             machine_id=machine_id,
             scenario=self.scenario.name,
-            model=model,
+            model=turn.model,
             setup=msgspec.json.encode(turn.setup(self.asked)).decode(),
             plan_hash=turn.plan_hash,
             label=self.asked.label,
@@ -144,7 +144,7 @@ class Work:
                 run=turn.run,
                 experiment=self.experiment,
                 server=turn.server.name,
-                model=model,
+                model=turn.model,
                 scenario=self.scenario.name,
                 rounds=turn.params.rounds,
                 calls=turn.calls,
@@ -194,11 +194,15 @@ class Work:
         except InferTUIError as error:
             turn.failed = str(error)
             self._warn(turn, turn.failed)
-            self.store.add_start(turn.run, "", 0, Start(), turn.server.last_log, turn.failed)
+            log = turn.server.log
+            row = self.store.add_start(turn.run, "", 0, Start(), log, turn.failed)
+            self.store.set_log(row, text_of(log, LOG_BYTES))
             return
         if not begun.attached:
             turn.starts.append(begun.start)
             turn.log = (self.store.add_start(turn.run, begun.url, begun.pid, begun.start, begun.log), begun.log)
+        if endpoint.shown != turn.model:
+            self.store.set_model(turn.run, endpoint.shown)
         profile = turn.server.profile
         turn.sender = Sender(
             target=Target(endpoint.url, turn.server.key()),
@@ -234,9 +238,13 @@ class Work:
             loop.call_soon_threadsafe(self.emit, told)
 
         begun = loop.run_in_executor(None, turn.server.start, changed)
+        told = began
         while not (await asyncio.wait([begun], timeout=0.1))[0]:
             if self.stop.soon:
                 turn.server.cancel()
+            elif time.monotonic() - told >= 1:
+                told = time.monotonic()
+                changed(State.LOADING, "".join(tail(turn.server.log, 1)))
         return await begun
 
     async def _aside(self, work: Callable[[], T]) -> T:
@@ -259,6 +267,8 @@ class Work:
     async def _know(self, turn: Turn) -> None:
         """What the server was, kept with its run."""
         facts = {"header": turn.header, "fingerprint": turn.fingerprint, **await self._aside(turn.server.facts)}
+        for difference in turn.server.unlike(facts.get("settings", {})):
+            self._warn(turn, difference)
         try:
             self.store.set_server(turn.run, self._server(turn, {k: v for k, v in facts.items() if v}))
         except StoreError as error:  # the calls matter more than what the server calls itself

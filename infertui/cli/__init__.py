@@ -10,9 +10,11 @@ from typing import NoReturn
 import click
 
 from infertui import __version__
+from infertui.cli.doctor import doctor
 from infertui.cli.look import list_, show
 from infertui.cli.proof import mock, selftest
 from infertui.cli.run import run
+from infertui.cli.server import server
 from infertui.errors import InferTUIError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -24,13 +26,15 @@ def cli() -> None:
     """Find out which local inference server your agents should run on.
 
     \b
+    infertui run                                             measure the servers of your settings
     infertui run --attach http://127.0.0.1:8080 --model M    measure a server that runs
     infertui show last                                       look at the figures again
+    infertui doctor                                          what is installed here, and what is missing
     infertui selftest                                        what our own clock is worth
     """
 
 
-for command in (run, list_, show, selftest, mock):
+for command in (run, list_, show, server, doctor, selftest, mock):
     cli.add_command(command)
 
 

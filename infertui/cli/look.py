@@ -14,19 +14,20 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["runs", "scenarios"]), default="runs")
+@click.argument("what", type=click.Choice(["runs", "profiles", "scenarios"]), default="runs")
 @click.option("-n", "--limit", type=click.IntRange(1), default=40, show_default=True, metavar="N")
 @db_option
 @json_option
 def list_(what: str, limit: int, db: str | None, as_json: bool) -> None:
-    """List what there is: runs (newest first) or scenarios.
+    """List what there is: runs (newest first), profiles of servers, or scenarios.
 
     \b
     infertui list runs
+    infertui list profiles
     infertui list scenarios --json
     """
-    if what == "scenarios":
-        _list_scenarios(as_json)
+    if what != "runs":
+        (_list_profiles if what == "profiles" else _list_scenarios)(as_json)
         return
     from infertui.settings import database
 
@@ -58,6 +59,31 @@ def _added_up(store: Store, run: int) -> str:
     return msgspec.json.encode(stored(store, str(run)).summary).decode()
 
 
+def _list_profiles(as_json: bool) -> None:
+    from infertui.profile import available
+    from infertui.report.server import profile_object, profiles_view
+    from infertui.server import KINDS
+    from infertui.settings import Settings, user
+
+    profiles, errors = available(tuple(KINDS))
+    try:
+        chosen = user()
+    except UsageError as unread:
+        chosen = Settings()
+        errors.append(unread)
+    if as_json:
+        from infertui.report.data import encoded
+
+        click.echo(encoded({"profiles": [profile_object(profile, chosen) for profile in profiles]}))
+    elif profiles:
+        from infertui.report.table import console
+
+        shown = console()
+        shown.print(profiles_view(profiles, chosen, shown.width))
+    for error in errors:
+        click.echo(f"! {error}", err=True)
+
+
 def _list_scenarios(as_json: bool) -> None:
     from infertui.scenario import NAMES, scenario
 
@@ -77,6 +103,7 @@ def _list_scenarios(as_json: bool) -> None:
 @click.option("--calls/--no-calls", "with_calls", default=True, help="Whether each call is listed.")
 @click.option("--all", "every", is_flag=True, help="Every metric, also those seldom asked for.")
 @click.option("--reply", metavar="CALL", help="What was answered in one call.")
+@click.option("--log", "with_log", is_flag=True, help="What the run's server wrote.")
 @db_option
 @json_option
 def show(
@@ -85,6 +112,7 @@ def show(
     with_calls: bool,
     every: bool,
     reply: str | None,
+    with_log: bool,
     db: str | None,
     as_json: bool,
 ) -> None:
@@ -96,6 +124,7 @@ def show(
     infertui show last
     infertui show 12 --target 'ttft_ms<500' --target 'e2e_ms<8000'
     infertui show 12 --reply r1-003
+    infertui show 12 --log
     """
     from infertui.option import bound
     from infertui.result import stored
@@ -106,6 +135,9 @@ def show(
         calls = store.calls(report.id)
         if reply is not None:
             _show_reply(store, calls, reply, report.id)
+            return
+        if with_log:
+            _show_log(store, report.id)
             return
     if as_json:
         from infertui.report.data import run_text
@@ -120,6 +152,19 @@ def show(
         shown.print(targets_view(calls, bounds), "")
     if with_calls:
         shown.print(calls_view(calls, bounds, shown.width))
+
+
+def _show_log(store: Store, run: int) -> None:
+    from infertui.server.process import text_of
+    from infertui.text import lines
+
+    logs = store.logs(run)
+    if not logs:
+        raise UsageError(f"run {run} started no server", "what others started keeps its log elsewhere")
+    for started_at, file, kept in logs:
+        click.echo(f"[started {started_at}]", err=True)
+        text = kept if kept is not None else text_of(file, 1 << 20)  # its runner was killed before it could keep it
+        click.echo(lines(text.decode("utf-8", "replace")))
 
 
 def _show_reply(store: Store, calls: Any, name: str, run: int) -> None:

@@ -3,7 +3,7 @@
     python -m infertui.embedded.llama -m model.gguf --port 8080 -c 8192 -np 4
 
 So one builder of command lines serves an installed llama-server and this module. While it loads, it answers 503. Asked
-to end, it ends at once, whatever is under way: with status 0, or by the signal itself as long as it loads, when xllamacpp
+to end, it ends at once, whatever is under way: with status 0, or, while it loads, by the signal itself: xllamacpp then
 lets no Python run. The API key comes from LLAMA_API_KEY alone: a command line is for everybody to read.
 """
 

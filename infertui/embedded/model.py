@@ -18,7 +18,8 @@ from typing import BinaryIO, NamedTuple
 from infertui.embedded.shape import SIZES, Shape, parameters
 from infertui.errors import InferTUIError, UsageError
 
-VERSION = 1  # of the generator: another one makes its models anew
+VERSION = 2  # of the generator: another one makes its models anew
+_MAKING = ".making-"
 _STALE_S = 3600.0
 
 
@@ -30,24 +31,23 @@ class Made(NamedTuple):
 
 
 def made(size: str = "tiny", root: Path | None = None) -> Made:
-    """The model of this size, made if it is not in the cache yet. Several processes may ask at once."""
+    """The model of this size, made if the cache does not hold it yet. Several processes may ask at once."""
     shape = _shape(size)
     place = _place(size, root)
-    if not place.is_dir():
+    model = _described(shape, place)
+    if not _whole(model):
         try:
             _make(shape, place)
         except OSError as err:
-            need_mb = parameters(shape) * 8 // 10**6
             raise InferTUIError(
                 f"the random model {size!r} cannot be kept in {place.parent}: {err.strerror or err}",
-                f"it needs a folder that can be written to, and about {need_mb} MB",
+                f"a folder is needed that can be written to, with {model.parameters * 8 // 10**6} MB of space",
             ) from err
-    return _described(shape, place)
+    return model
 
 
 def cached(size: str = "tiny", root: Path | None = None) -> bool:
-    _shape(size)
-    return _place(size, root).is_dir()
+    return _whole(_described(_shape(size), _place(size, root)))
 
 
 def _shape(size: str) -> Shape:
@@ -57,13 +57,13 @@ def _shape(size: str) -> Shape:
 
 
 def _place(size: str, root: Path | None) -> Path:
-    """A folder that only whole models get, named after all that they follow from."""
+    """A folder named after everything that its content follows from."""
     if root is None:
         from infertui.settings import cache_folder
 
         root = cache_folder() / "models"
     corpus = files("infertui").joinpath("scenario", "prompts.jsonl").read_bytes()
-    source = hashlib.blake2b(f"{SIZES[size]}".encode() + corpus, digest_size=4).hexdigest()
+    source = hashlib.blake2b(repr(SIZES[size]).encode() + corpus, digest_size=4).hexdigest()
     return root / f"{size}-{VERSION}-{source}"
 
 
@@ -73,31 +73,36 @@ def _described(shape: Shape, place: Path) -> Made:
     return Made(name, place / f"{name}.gguf", place / name, count)
 
 
+def _whole(model: Made) -> bool:
+    """Only whole models get a place; but what is in a cache may be cleared away, file by file."""
+    return os.path.isfile(model.gguf) and os.path.isfile(model.folder / "model.safetensors")
+
+
 def _make(shape: Shape, place: Path) -> None:
-    """In a folder beside its place, which it gets when it is whole and no other process was quicker."""
+    """In a folder beside the place, which gets its name when it is whole and no other process was quicker."""
     root = place.parent
     root.mkdir(parents=True, exist_ok=True)
     _sweep(root)
-    work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=root))
+    work = Path(tempfile.mkdtemp(prefix=_MAKING, dir=root))
     try:
         _write(shape, _described(shape, work))
-        work.chmod(0o755)
         try:
             work.rename(place)
         except OSError:
-            if not place.is_dir():
-                raise
+            if not _whole(_described(shape, place)):
+                shutil.rmtree(place)
+                work.rename(place)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _sweep(root: Path) -> None:
-    """Removes what makers left that were killed."""
-    for left in root.glob(".*"):
+    """Removes what makers left behind that were killed."""
+    for left in root.glob(f"{_MAKING}*"):
         try:
             if time.time() - left.stat().st_mtime > _STALE_S:
                 shutil.rmtree(left, ignore_errors=True)
-        except FileNotFoundError:
+        except FileNotFoundError:  # its maker has just finished
             continue
 
 

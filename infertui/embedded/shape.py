@@ -39,8 +39,8 @@ SIZES = {
 }
 EPSILON = 1e-5
 ROPE_BASE = 10000.0
-_SHARP = 3.0  # queries this long look at few tokens, so that a prompt's content counts and not its average
-_WRITE = 1.5  # what all layers together add to the residual stream, where an embedding has 1
+_SHARP = 10.0  # queries this long look at few tokens: a prompt's content counts and not its average, which says little
+_WRITE = 1.4  # what the layers together add to the residual stream, where an embedding has 1
 
 
 def parts(shape: Shape) -> Iterator[Part]:
@@ -58,7 +58,7 @@ def parts(shape: Shape) -> Iterator[Part]:
         yield Part(ours + "ffn_norm.weight", theirs + "post_attention_layernorm.weight", (width,))
         yield Part(ours + "ffn_gate.weight", feed + "gate_proj.weight", (inner, width), 1)
         yield Part(ours + "ffn_up.weight", feed + "up_proj.weight", (inner, width), 1)
-        yield Part(ours + "ffn_down.weight", feed + "down_proj.weight", (width, inner), 2 * gain, residual=True)
+        yield Part(ours + "ffn_down.weight", feed + "down_proj.weight", (width, inner), gain, residual=True)
     yield Part("output_norm.weight", "model.norm.weight", (width,))
     yield Part("output.weight", "lm_head.weight", (TOKENS, width))
 

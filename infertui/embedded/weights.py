@@ -27,7 +27,7 @@ _SPREAD = math.sqrt(127 * 128 / 3)  # standard deviation of -127..127
 _CONSTANT = 8.0  # beside the others, whose standard deviation is 1
 _BAR = 20.0  # times the constant, as the layers leave it, at least 60: what is barred is never sampled
 _LOGIT = 2.0  # standard deviation of what speaks for one token rather than another
-_HABIT = 6.0  # how much speaks for the word that follows by habit, in such deviations before the layers' share
+_HABIT = 9.0  # how much speaks for the word that follows by habit, in such deviations before the layers' share
 _TIE = 0.02
 
 
@@ -40,7 +40,7 @@ class Tensor(NamedTuple):
 
     @property
     def values(self) -> Floats:
-        return self.steps * np.float32(self.scale)
+        return self.steps.astype(np.float32) * np.float32(self.scale)
 
 
 def tensors(shape: Shape, vocabulary: Vocabulary) -> Iterator[Tensor]:
@@ -71,7 +71,7 @@ def _matrix(part: Part) -> Tensor:
 
 def _random(name: str, size: tuple[int, ...]) -> Floats:
     """Of standard deviation 1."""
-    return _noise(name, size) * np.float32(1 / _SPREAD)
+    return _noise(name, size).astype(np.float32) * np.float32(1 / _SPREAD)
 
 
 def _embedding(shape: Shape, vocabulary: Vocabulary) -> Floats:

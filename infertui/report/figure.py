@@ -13,7 +13,7 @@ def number(value: float | None, unit: str = "") -> str:
     if value is None:
         return UNKNOWN
     size = abs(value)
-    digits = 0 if size >= 999.95 else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3
+    digits = 0 if size >= 999.95 or not size else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3
     text = f"{value:,.{digits}f}"
     return f"{text} {unit}" if unit else text
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from infertui.event import (
@@ -179,9 +179,7 @@ class Progress:
             self.names[event.run] = plain(event.server, 40)
             self._say(f"run {event.run}: {event.scenario} on {plain(event.server, 60)}, model {plain(event.model, 60)}")
         elif isinstance(event, ServerChanged):
-            said = f": {plain(event.message, 400)}" if event.message else ""
-            after = f" after {seconds(event.elapsed_s)}" if event.elapsed_s >= 0.1 else ""
-            self._say(f"run {event.run}: {self.names.get(event.run, '')} {event.state}{after}{said}")
+            self._server(event)
         elif isinstance(event, BlockStarted) and not self.terminal:
             calls = f"{event.calls} call{'s' if event.calls > 1 else ''}"
             self._say(f"run {event.run}: {_stage(event.role, event.round)}, {calls}")
@@ -196,12 +194,28 @@ class Progress:
         elif isinstance(event, RunEnded):
             self.close()
 
+    def _server(self, event: ServerChanged) -> None:
+        """A server on its way: on a terminal in place while it loads, elsewhere a line now and then."""
+        said = f": {plain(event.message, 400)}" if event.message else ""
+        after = f" after {seconds(event.elapsed_s)}" if event.elapsed_s >= 0.1 else ""
+        text = f"{self.names.get(event.run, '')} {event.state}{after}{said}"
+        if event.state != "loading":
+            self._say(f"run {event.run}: {text}")
+        elif self.terminal:
+            self._draw([(f"run {event.run}: {text}", "")])
+        elif event.elapsed_s < 0.1 or time.monotonic() - self.told > TOLD_EVERY_S:
+            self.told = time.monotonic()
+            self._say(f"run {event.run}: {text}")
+
     def _tick(self, event: Ticked) -> None:
-        if not self.terminal:  # in the load's own process: nothing is imported or styled here
-            if time.monotonic() - self.told > TOLD_EVERY_S and event.ended:
-                self.told = time.monotonic()
-                self._say(f"run {event.run}: " + "".join(text for text, _ in self._parts(event)))
-            return
+        if self.terminal:
+            self._draw(self._parts(event))
+        elif time.monotonic() - self.told > TOLD_EVERY_S and event.ended:
+            self.told = time.monotonic()
+            self._say(f"run {event.run}: " + "".join(text for text, _ in self._parts(event)))
+
+    def _draw(self, parts: Iterable[tuple[str, str]]) -> None:
+        """The line in place. Never in the load's own process: there nothing is imported or styled."""
         from rich.text import Text
 
         if self.live is None:
@@ -213,7 +227,7 @@ class Progress:
                 console=shown, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             )
             self.live.start()
-        drawn = Text.assemble(*self._parts(event), no_wrap=True, overflow="ellipsis")
+        drawn = Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
         self.live.update(drawn, refresh=True)
 
     def _parts(self, event: Ticked) -> Iterator[tuple[str, str]]:

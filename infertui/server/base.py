@@ -23,6 +23,7 @@ from infertui.errors import Interrupted, ServerError, UsageError
 from infertui.metric import Start
 from infertui.profile import Profile
 from infertui.server import http, process, record
+from infertui.server.model import Form, Model, NotHere, find
 from infertui.server.process import Ended, Process
 from infertui.server.record import Record
 from infertui.text import plain
@@ -57,14 +58,6 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
     version: str
     source: str
-
-
-class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """`name` is shown and, where a server lets us choose, asked for; `place` is what it is started with."""
-
-    name: str
-    place: str
-    random: bool = False
 
 
 class Can(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +108,7 @@ class Server(ABC):
     title: ClassVar[str]
     install: ClassVar[str]  # the command that adds it
     port: ClassVar[int]  # where its users usually have it
-    form: ClassVar[Literal["gguf", "folder", "any"]]  # of the models it reads
+    form: ClassVar[Form]  # of the models it reads
     can: ClassVar[Can] = Can()
     health_lies: ClassVar[bool] = False  # says that it is well while it still loads
     headers_mean_loaded: ClassVar[bool] = False  # the headers of a first streamed answer come when the model is there
@@ -125,10 +118,11 @@ class Server(ABC):
         self.url = profile.address.rstrip("/")
         self.process: Process | None = None
         self.attached = False
+        self.known: Record | None = None  # of one that we, or an InferTUI before us, started
         self.program: Program | None = None
         self._model: Model | None = None
         self._cancelled = False
-        self._log = ""
+        self.log = ""  # of the one that we started last
 
     # What an adapter says.
 
@@ -160,7 +154,7 @@ class Server(ABC):
         return {}
 
     def version(self) -> str:
-        return self.program.version if self.program is not None else ""
+        return self.known.version if self.known is not None else ""
 
     def asked(self) -> str:
         """The model's name in a request."""
@@ -225,36 +219,13 @@ class Server(ABC):
     def model(self) -> Model:
         """The profile's model on this machine. A UsageError says that it is not there."""
         if self._model is None:
-            self._model = self._found_model()
+            if not self.profile.model:
+                raise self.wrong("model", "none is named", f"infertui run {self.profile.name} --model FILE")
+            try:
+                self._model = find(self.profile.model, self.form)
+            except NotHere as error:
+                raise self.wrong("model", error.message, error.hint) from None
         return self._model
-
-    def _found_model(self) -> Model:
-        named = self.profile.model
-        if named == "embedded" or named.startswith("embedded:"):
-            from infertui.embedded.model import made
-
-            made_here = made(named.partition(":")[2] or "tiny")
-            place = made_here.gguf if self.form == "gguf" else made_here.folder
-            return Model(name=made_here.name, place=str(place), random=True)
-        if not named:
-            if self.form == "any":
-                return Model(name="", place="")
-            raise self.wrong("model", "none is named", f"infertui run {self.name} --model FILE")
-        place = Path(named).expanduser()
-        if self.form == "gguf":
-            if not place.is_file():
-                raise self.wrong("model", f"there is no file {named!r}", "give the path of a GGUF file")
-            return Model(name=place.stem, place=str(place.resolve()))
-        if self.form == "folder" and place.is_dir():
-            if not (place / "config.json").is_file():
-                raise self.wrong("model", f"{named!r} holds no config.json", "give a folder in Hugging Face's form")
-            return Model(name=place.name, place=str(place.resolve()))
-        if self.form == "folder" and not _in_cache(named):
-            hint = (
-                f"hf download {named}" if named.count("/") == 1 and named[0] not in "./~" else "give a model's folder"
-            )
-            raise self.wrong("model", f"{named!r} is not on this machine", hint)
-        return Model(name=named, place=named)
 
     def endpoint(self) -> Endpoint:
         """Where to send calls, once it runs."""
@@ -273,8 +244,8 @@ class Server(ABC):
         return [name.encode("utf-8", "replace").decode() for name in names]
 
     def pids(self) -> list[int]:
-        """The processes that make it up, of one that we started."""
-        return process.tree(self.process.record.pid) if self.process is not None else []
+        """The processes that make it up, where we know them."""
+        return process.tree(self.known.pid) if self.known is not None else []
 
     def facts(self) -> dict[str, Any]:
         """What it was, kept with a run."""
@@ -283,13 +254,21 @@ class Server(ABC):
             settings = self.settings()
         told = {
             "version": self.version(),
-            "program": self.program.source if self.program is not None else "",
-            "command": list(self.process.record.command) if self.process is not None else [],
+            "command": list(self.known.command) if self.known is not None else [],
             "model": self.model().place,
             "settings": settings,
             "caveats": self.caveats(),
         }
         return {key: value for key, value in told.items() if value}
+
+    def unlike(self, settings: Mapping[str, Any]) -> list[str]:
+        """What the server says that it does otherwise than the profile wants."""
+        wanted = {"slots": self.profile.slots, "context": self.profile.context}
+        return [
+            f"{self.name} has {key} {settings[key]}, not {value} as its profile says"
+            for key, value in wanted.items()
+            if value is not None and settings.get(key, value) != value
+        ]
 
     # Health.
 
@@ -320,14 +299,12 @@ class Server(ABC):
             return Health(State.LOADING, error.message)
 
     def _one_token(self, timeout_s: float, on_headers: Callable[[], None]) -> tuple[int, str]:
-        body = {
-            "model": self.asked(),
-            "messages": [{"role": "user", "content": "Say yes."}],
-            "max_tokens": 1,
-            "temperature": 0,
-            "stream": True,
-        }
-        return http.post_streamed(self.url, "/v1/chat/completions", body, self.key(), timeout_s, on_headers)
+        body: dict[str, Any] = {"model": self.asked(), "max_tokens": 1, "temperature": 0, "stream": True}
+        if self.profile.api == "completions":
+            path, body["prompt"] = "/v1/completions", "Say yes."
+        else:
+            path, body["messages"] = "/v1/chat/completions", [{"role": "user", "content": "Say yes."}]
+        return http.post_streamed(self.url, path, body, self.key(), timeout_s, on_headers)
 
     # From nothing to a server that serves.
 
@@ -362,7 +339,8 @@ class Server(ABC):
         """The address of a server that is as the profile wants it and runs already. One that is unlike is an error."""
         if not self.profile.address:
             known = self.recorded()
-            return known.url if known is not None and known.ready else None
+            self.known = known if known is not None and known.ready else None
+            return self.known.url if self.known is not None else None
         host, port = _host_port(self.url)
         if not process.listens(host, port):
             return None
@@ -389,14 +367,14 @@ class Server(ABC):
     def _started(self, program: Program, port: int, changed: Changed, detached: bool) -> Begun:
         command = self.command(program, port)
         kept = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA_ARG_")}
-        self._log = str(process.new_log(self.profile.name))
+        self.log = str(process.new_log(self.profile.name))
         known = Record(
             id=record.new_id(),
             name=self.profile.name,
             kind=self.kind,
             model=self.model().name,
             url=self.url,
-            log=self._log,
+            log=self.log,
             token=record.new_id(),
             profile=self.digest(),
             version=program.version,
@@ -406,6 +384,7 @@ class Server(ABC):
         began = time.perf_counter_ns()
         environment = {**kept, **self.environment(), **self.profile.env}
         self.process = Process.start(known, command, environment, self.profile.stop_s, detached)
+        self.known = self.process.record
         try:
             begun = self._serving(began, changed)
         except BaseException:
@@ -485,7 +464,7 @@ class Server(ABC):
             raise ServerError(said, f"a larger ready_s in its profile waits longer; {self._where()}")
 
     def _where(self) -> str:
-        return f"its log: {self._log}" if self._log else ""
+        return f"its log: {self.log}" if self.log else ""
 
     def cancel(self) -> None:
         """Give up a start that is under way in another thread."""
@@ -499,16 +478,12 @@ class Server(ABC):
             return ""
         return f"{self.name} died ({ended}): {process.last_words(self.process.record.log)}"
 
-    @property
-    def last_log(self) -> str:
-        """Where the server that we started last wrote what it said."""
-        return self._log
-
     def stop(self) -> Ended | None:
         """End what we started; what runs otherwise is left alone. How it ended, if it was ours."""
         held, self.process = self.process, None
         if held is None:
             return None
+        self.known = None
         if not self.profile.address:
             self.url = ""
         return held.stop()
@@ -523,16 +498,3 @@ def _host_port(url: str) -> tuple[str, int]:
 
     parts = urlsplit(url)
     return parts.hostname or LOOPBACK, parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where Hugging Face's libraries keep what they have downloaded."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if environment.get(name):
-            return Path(environment[name])
-    home = environment.get("HF_HOME") or Path(environment.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(home).expanduser() / "hub"
-
-
-def _in_cache(repository: str) -> bool:
-    return (hub_cache() / f"models--{repository.replace('/', '--')}" / "snapshots").is_dir()

@@ -5,21 +5,37 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from infertui.errors import ServerError, UsageError
+from infertui.profile import Profile
 from infertui.server import http
-from infertui.server.base import PROBE_S, Endpoint, Health, Model, Program, Server, State
+from infertui.server.base import PROBE_S, Endpoint, Health, Program, Server, State
+from infertui.server.model import Model
 from infertui.text import plain
 
 
 class OpenAIServer(Server):
     kind: ClassVar = "openai"
     title: ClassVar = "an OpenAI-compatible server"
-    install: ClassVar = 'say how it starts: command = ["…", "{port}"] in its profile'
+    install: ClassVar = "its profile says how it starts"
     port: ClassVar = 8000
     form: ClassVar = "any"
     health_lies: ClassVar = True
 
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        self._offered = ""  # the model that is there, where the profile names none
+
     def installed(self) -> Program | None:
         return None
+
+    def find(self) -> Program:
+        command = self.profile.command
+        if not command:
+            raise self.wrong(
+                "kind", "nothing says how it is started", 'add command = ["…", "{port}"], or start = false'
+            )
+        if not self.profile.address and not any("{port}" in part for part in (*command, *self.profile.flags)):
+            raise self.wrong("command", "it is not told its port", "put {port} where its port belongs, or set address")
+        return super().find()
 
     def arguments(self, port: int) -> list[str]:
         return list(self.profile.flags)
@@ -51,17 +67,20 @@ class OpenAIServer(Server):
         return Health(State.READY)
 
     def model(self) -> Model:
-        if not self.profile.model:
-            return Model(name=only_model(self.models(), self.url), place="")
-        return super().model()
+        return super().model() if self.profile.model else Model(name=self._offered, place="")
+
+    def asked(self) -> str:
+        if not self.profile.model and not self._offered:
+            self._offered = only_model(self.models(), self.url)
+        return super().asked()
 
     def endpoint(self) -> Endpoint:
+        name = self.asked()
         if self.profile.api != "native":
             return super().endpoint()
         spoken = native(self.url, self.key())
         if spoken is None:
             raise UsageError(f"{self.url} speaks no native API that we know", "use --api chat or completions")
-        name = self.model().name
         return Endpoint(url=self.url, model=name, shown=name, api=spoken)
 
 

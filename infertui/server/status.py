@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
@@ -62,11 +63,9 @@ def statuses(profiles: Sequence[Profile], records: Sequence[Record], within_s: f
         mine = [known for known in records if known.name == profile.name]
         pairs += [(profile, known) for known in mine] or [(profile, None)]
     names = {profile.name for profile in profiles}
-    for known in records:
-        if known.name not in names:
-            pairs.append((Profile(kind=known.kind, name=known.name), known))
+    pairs += [(Profile(kind=rest.kind, name=rest.name), rest) for rest in records if rest.name not in names]
     prompted = not _measuring()
-    looks = [aside(lambda pair=pair: _look(*pair, prompted)) for pair in pairs]  # type: ignore[misc]
+    looks = [aside(partial(_look, profile, known, prompted)) for profile, known in pairs]
     until = time.monotonic() + within_s
     found = []
     for (profile, known), look in zip(pairs, looks, strict=True):
@@ -88,23 +87,20 @@ def _measuring() -> bool:
 
 
 def _status(profile: Profile, known: Record | None, health: Health, model: str = "") -> Status:
-    told = {"profile": profile.name, "kind": profile.kind, "state": health.state, "reason": health.reason}
+    told = Status(profile=profile.name, kind=profile.kind, state=health.state, reason=health.reason)
     if known is None:
-        there = health.state not in (State.STOPPED, State.NOT_INSTALLED)
-        owner = "not ours" if there and profile.address else ""
-        return msgspec.convert({**told, "address": profile.address, "model": model, "owner": owner}, Status)
-    return msgspec.convert(
-        {
-            **told,
-            "address": known.url,
-            "model": known.model,
-            "pid": known.pid,
-            "since": known.pid_started,
-            "owner": "run" if known.owner else "nobody",
-            "owner_pid": known.owner or None,
-            "log": known.log,
-        },
-        Status,
+        there = bool(profile.address) and health.state not in (State.STOPPED, State.NOT_INSTALLED)
+        owner: Literal["", "not ours"] = "not ours" if there else ""
+        return msgspec.structs.replace(told, address=profile.address, model=model, owner=owner)
+    return msgspec.structs.replace(
+        told,
+        address=known.url,
+        model=known.model,
+        pid=known.pid,
+        since=known.pid_started,
+        owner="run" if known.owner else "nobody",
+        owner_pid=known.owner or None,
+        log=known.log,
     )
 
 
@@ -117,8 +113,10 @@ def _look(profile: Profile, known: Record | None, prompted: bool) -> Status:
         asked = msgspec.structs.replace(profile, model=known.model)
     found = server(asked)
     found.url = known.url
-    if not _listens(known.url):
-        return _status(profile, known, Health(State.LOADING, "it does not listen yet"))
+    if not known.owner and not known.ready:  # whoever starts it asks it, and takes the times
+        return _status(profile, known, Health(State.LOADING))
+    if not listens(known.url):
+        return _status(profile, known, Health(State.LOADING, "it does not listen"))
     health = _health(found, prompted and not known.owner)
     changed = profile.file and not known.owner and known.profile != server(profile).digest()
     if changed and not health.reason:
@@ -129,14 +127,13 @@ def _look(profile: Profile, known: Record | None, prompted: bool) -> Status:
 def _of_address(profile: Profile, prompted: bool) -> tuple[Health, str]:
     """Of a server that we did not start, and the model that it offers."""
     found = server(profile)
-    if not found.url or not _listens(found.url):
+    if not found.url or not listens(found.url):
         if not profile.start:
             return Health(State.STOPPED, f"nothing answers at {found.url}"), ""
         return found.health_check(), profile.model
     try:
         if profile.kind != "openai" and not found.is_this(found.url):
-            port = _host_port(found.url)[1]
-            return Health(State.ERROR, f"port {port} is held by {process.holder(port)}, which is not {found.title}"), ""
+            return Health(State.ERROR, f"{held_by(found.url)}, which is not {found.title}"), ""
         names = found.models()
     except ServerError as error:
         return Health(State.ERROR, str(error)), ""
@@ -148,7 +145,11 @@ def _of_address(profile: Profile, prompted: bool) -> tuple[Health, str]:
 
 def _health(found: Server, prompted: bool) -> Health:
     try:
-        return found.health_check() if prompted else found.probe()
+        if prompted or not found.health_lies:
+            return found.health_check()
+        health = found.probe()
+        said = "" if health.state is not State.READY else "not asked for an answer while a run measures"
+        return Health(health.state, health.reason or said)
     except ServerError as error:
         return Health(State.LOADING, error.message)
     except InferTUIError as error:
@@ -162,10 +163,18 @@ def offered(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def _listens(url: str) -> bool:
-    return process.listens(*_host_port(url))
+def listens(url: str) -> bool:
+    return process.listens(*host_port(url))
 
 
-def _host_port(url: str) -> tuple[str, int]:
+def held_by(url: str) -> str:
+    """Who has an address that is not ours, as far as this machine knows."""
+    host, port = host_port(url)
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return f"port {port} is held by {process.holder(port)}"
+    return f"{host}:{port} is held by another program"
+
+
+def host_port(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     return parts.hostname or "127.0.0.1", parts.port or (443 if parts.scheme == "https" else 80)
