@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shlex
 import shutil
 import sys
 import time
@@ -259,7 +260,7 @@ def _mending(install: str) -> tuple[tuple[str, ...], str]:
     root = settings.checkout()
     # what `make` installs is the same everywhere: an environment that it has made would have it if it could
     if root is not None and "infertui[" in install and Path(sys.prefix) != root / ".venv":
-        commands.insert(0, f"make -C {root} run ARGS=doctor")
+        commands.insert(0, f"make -C {shlex.quote(str(root))} run ARGS=doctor")
     return tuple(commands), match[2] or ""
 
 

@@ -616,8 +616,8 @@ def test_text_of_a_server_cannot_act_on_the_terminal(infertui: Command, served: 
 
 
 def test_every_command_has_help_with_an_example(infertui: Command) -> None:
-    for command in ("run", "list", "show", "selftest", "mock"):
-        ran = infertui(command, "--help")
+    for command in ("run", "list", "show", "server start", "server logs", "doctor", "selftest", "mock"):
+        ran = infertui(*command.split(), "--help")
         assert ran.returncode == 0
         assert f"infertui {command}" in ran.stdout.partition("Options:")[0].partition("\n\n")[2]
 

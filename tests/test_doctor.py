@@ -290,6 +290,13 @@ def test_logs_cannot_act_on_the_terminal(infertui: Command, home: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("command", ["doctor", "server", "server start", "server stop", "server status", "server logs"])
+def test_help_comes_with_an_example(infertui: Command, command: str) -> None:
+    ran = infertui(*command.split(), "--help")
+    assert ran.returncode == 0
+    assert f"infertui {command}" in ran.stdout.partition("Options:")[0].partition("\n\n")[2]
+
+
 # Profiles.
 
 

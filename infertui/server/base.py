@@ -205,7 +205,7 @@ class Server(ABC):
         else:
             self.program = self.installed()
         if self.program is None:
-            raise NotInstalled(f"{self.name}: {self.title} is not installed", self.install)
+            raise NotInstalled(f"{self.profile.name}: {self.title} is not installed", self.install)
         return self.program
 
     def wrong(self, key: str, message: str, hint: str = "") -> UsageError:
@@ -279,6 +279,8 @@ class Server(ABC):
         if not self.url or not process.listens(*_host_port(self.url)):
             if self.process is not None:
                 return Health(State.LOADING)
+            if not self.profile.start:
+                return Health(State.STOPPED, f"nothing answers at {self.url}")
             try:
                 self.find()
             except NotInstalled as error:

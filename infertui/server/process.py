@@ -280,8 +280,10 @@ def new_log(name: str) -> Path:
     place = log_folder()
     with contextlib.suppress(OSError):
         place.mkdir(parents=True, exist_ok=True)
+        written = {known.log for known in record.all_of()}
         for old in sorted(place.glob("*.log"), key=lambda path: path.name)[: -(LOGS_KEPT - 1)]:
-            old.unlink()
+            if str(old) not in written:
+                old.unlink()
     return place / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{name}.log"
 
 

@@ -16,7 +16,7 @@ import msgspec
 from infertui.errors import InferTUIError, ServerError
 from infertui.pid import started
 from infertui.profile import Profile
-from infertui.server import process, server
+from infertui.server import KINDS, process, server
 from infertui.server.base import Health, Server, State
 from infertui.server.record import Record
 from infertui.settings import state_folder
@@ -63,7 +63,8 @@ def statuses(profiles: Sequence[Profile], records: Sequence[Record], within_s: f
         mine = [known for known in records if known.name == profile.name]
         pairs += [(profile, known) for known in mine] or [(profile, None)]
     names = {profile.name for profile in profiles}
-    pairs += [(Profile(kind=rest.kind, name=rest.name), rest) for rest in records if rest.name not in names]
+    others = [known for known in records if known.name not in names and known.kind in KINDS]
+    pairs += [(Profile(kind=known.kind, name=known.name), known) for known in others]
     prompted = not _measuring()
     looks = [aside(partial(_look, profile, known, prompted)) for profile, known in pairs]
     until = time.monotonic() + within_s
