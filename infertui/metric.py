@@ -259,6 +259,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MERGED = 4
+OPENING = 16  # tokens with which a chat template begins every prompt: a server may well know them
 LAG_LIMIT_MS = 2.0
 LAG_SHARE = 0.02
 
@@ -393,7 +394,8 @@ def observations(calls: Sequence[CallRecord], sources: Mapping[str, int]) -> lis
         if which:
             found.append(f"{len(which)} of {len(calls)} calls {text}")
 
-    say([c for c in good if c.n_prompt and (c.n_cached or 0) > 0.05 * c.n_prompt], "found part of their prompt cached")
+    known = [c for c in good if c.n_prompt and (c.n_cached or 0) > max(0.05 * c.n_prompt, OPENING)]
+    say(known, "found part of their prompt cached")
     say([c for c in good if c.n_output is not None and c.n_output < c.max_tokens], "ended before max_tokens")
     say([c for c in good if not c.n_output], "brought no token")
     many = [c for c in good if c.first_ns and c.n_pieces and (c.n_output or 0) - c.n_hidden > MERGED * c.n_pieces]

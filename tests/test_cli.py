@@ -672,9 +672,13 @@ def test_an_installed_wheel_works_outside_a_checkout(tmp_path: Path) -> None:
     subprocess.run(build, cwd=root, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "HOME": str(tmp_path), "XDG_DATA_HOME": ""}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("INFERTUI", "XDG"))}
+    environment = {**kept, "PYTHONPATH": str(tmp_path / "site"), "HOME": str(tmp_path)}
     code = """
 import infertui, infertui.settings as settings
+from infertui.profile import available
+from infertui.server import KINDS
+assert [each.name for each in available(tuple(KINDS))[0]][:2] == ["embedded-llama", "embedded-mlx"]
 from infertui.scenario.corpus import load
 print(infertui.__file__, len(load()), settings.database())
 """

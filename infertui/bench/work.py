@@ -204,8 +204,10 @@ class Work:
         if endpoint.shown != turn.model:
             self.store.set_model(turn.run, endpoint.shown)
         profile = turn.server.profile
+        target = Target(endpoint.url, turn.server.key())
+        target.keeps = turn.server.keeps_connections
         turn.sender = Sender(
-            target=Target(endpoint.url, turn.server.key()),
+            target=target,
             api=api_of(endpoint.api),
             model=endpoint.model,
             limits=self.asked.limits,

@@ -111,6 +111,7 @@ class Server(ABC):
     form: ClassVar[Form]  # of the models it reads
     can: ClassVar[Can] = Can()
     health_lies: ClassVar[bool] = False  # says that it is well while it still loads
+    keeps_connections: bool = True  # a second call may go over the connection of the first
     headers_mean_loaded: ClassVar[bool] = False  # the headers of a first streamed answer come when the model is there
 
     def __init__(self, profile: Profile) -> None:

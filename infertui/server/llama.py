@@ -30,6 +30,7 @@ class LlamaServer(Server):
             return Program(command=(place,), version=_version(place), source=place)
         if util.find_spec("xllamacpp") is None:
             return None
+        self.keeps_connections = False  # it promises to, and closes each after a stream
         version = metadata.version("xllamacpp")
         command = (sys.executable, "-m", "infertui.embedded.llama")
         return Program(command=command, version=f"xllamacpp {version}", source=f"the wheel xllamacpp {version}")
