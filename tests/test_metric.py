@@ -499,7 +499,7 @@ def test_the_limit_follows_the_median_of_the_good_calls() -> None:
 @pytest.mark.parametrize(
     ("fields", "note"),
     [
-        ({"n_prompt": 100, "n_cached": 6, "n_output": 1}, "1 of 2 calls found part of their prompt cached"),
+        ({"n_prompt": 400, "n_cached": 21, "n_output": 1}, "1 of 2 calls found part of their prompt cached"),
         ({"n_output": 1, "max_tokens": 2}, "1 of 2 calls ended before max_tokens"),
         ({"n_output": 0, "max_tokens": 0}, "1 of 2 calls brought no token"),
         ({"n_output": None}, "1 of 2 calls brought no token"),
