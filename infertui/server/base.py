@@ -258,6 +258,7 @@ class Server(ABC):
             "command": list(self.known.command) if self.known is not None else [],
             "model": self.model().place,
             "settings": settings,
+            "can": msgspec.structs.asdict(self.can),
             "caveats": self.caveats(),
         }
         return {key: value for key, value in told.items() if value}

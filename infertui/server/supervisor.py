@@ -213,10 +213,10 @@ def _hold(held: _Held, spec: Spec, asked: list[int]) -> bool:
             os.read(held.wake, 512)
         if 0 in ready:
             said = os.read(0, 512)
-            if said == b"leave\n" and spec.detached:
-                owner = []
-            elif said in (b"", b"stop\n"):
+            if not said or b"stop" in said:
                 return held.end(spec.grace_s)
+            if b"leave" in said and spec.detached:
+                owner = []
     if held.exit is None:
         return held.end(spec.grace_s)
     held.end_rest()
