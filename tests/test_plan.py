@@ -291,7 +291,7 @@ def test_no_text_whatever_can_act(text: str) -> None:
     ("value", "shown"),
     [
         (None, "–"),
-        (0.0, "0.000"),
+        (0.0, "0"),
         (0.1234, "0.123"),
         (1.234, "1.23"),
         (12.34, "12.3"),
