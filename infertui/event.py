@@ -26,6 +26,7 @@ class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):
     calls: int  # in all measured blocks together
     clock_ns: int  # perf_counter_ns and …
     unix_ns: int  # … the time of day at the same instant
+    caveats: list[str] = []  # what has to be said wherever the run's figures are shown
 
 
 class ServerChanged(_Event, frozen=True, kw_only=True, tag="server_changed"):

@@ -210,6 +210,9 @@ def figure(call: CallRecord, alone: bool) -> None:
         call.queue_ms, call.queue_source = call.server_queue_ms, "server"
     elif call.headers_mean_slot and call.headers_ms is not None:
         call.queue_ms, call.queue_source = call.headers_ms, "headers"
+        if call.headers_ms is not None and call.ttft_ms is not None and call.server_prompt_ms is not None:
+            # headers may come late: what the server spent on the prompt was no waiting
+            call.queue_ms = min(call.headers_ms, max(0.0, call.ttft_ms - call.server_prompt_ms))
 
 
 def queue_beyond(call: CallRecord, unloaded_ttft_ms: float | None) -> None:
@@ -256,6 +259,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     valid: bool
     warnings: list[str]
     generator: Generator
+    prefill_source: str = ""  # "server": its own clock; "ttft": our time to the first token; "mixed"
 
 
 MERGED = 4
@@ -333,7 +337,13 @@ def summarise(
         valid=valid,
         warnings=[*notes, *observations(measured, sources), *warnings],
         generator=generator,
+        prefill_source=_prefill_source(good),
     )
+
+
+def _prefill_source(good: Sequence[CallRecord]) -> str:
+    found = {"server" if call.server_prompt_ms else "ttft" for call in good if call.prefill_tps is not None}
+    return "mixed" if len(found) > 1 else "".join(found)
 
 
 def run_figures(good: Sequence[CallRecord], asked: int, wall: int) -> dict[str, float | None]:

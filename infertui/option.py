@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from difflib import get_close_matches
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from infertui.errors import UsageError
 from infertui.metric import METRICS, Bound
 from infertui.profile import Profile, load
 from infertui.server import KINDS, server
-from infertui.settings import user
+from infertui.settings import config_folder, user
 
 
 def servers(
     names: tuple[str, ...], urls: tuple[str, ...], models: tuple[str, ...], api: str | None, key_env: str
 ) -> tuple[Profile, ...]:
     """The servers named on the command line: profiles, then addresses; without any, those of the settings."""
-    if not names and not urls:
+    chosen = not names and not urls
+    if chosen:
         names = user().servers
     count = len(names) + len(urls)
     if len(models) > 1 and len(models) != count:
@@ -31,13 +33,27 @@ def servers(
             f"{len(models)} --model for {count} server{'s' if count > 1 else ''}", "give one for all, or one for each"
         )
     asked = models * count if len(models) == 1 else models or ("",) * count
-    found = [profile(name, model, api, key_env) for name, model in zip(names, asked, strict=False)]
+    of = partial(of_settings, "servers") if chosen else profile
+    found = [of(name, model, api, key_env) for name, model in zip(names, asked, strict=False)]
     if len({each.name for each in found}) < len(found):
         raise UsageError("a profile is named twice", "--rounds measures the same server again")
     for number, (url, model) in enumerate(zip(urls, asked[len(names) :], strict=True)):
         twice = f" #{number + 1}" if sum(other == url for other in urls) > 1 else ""
         found.append(_attached(url, model, api or "chat", key_env, twice))
     return tuple(found)
+
+
+def of_settings(key: str, name: str, model: str = "", api: str | None = None, key_env: str = "") -> Profile:
+    """A profile that the user's settings name; what is wrong with the name is said with its line there."""
+    from infertui.config import wrong
+
+    try:
+        return profile(name, model, api, key_env)
+    except UsageError as error:
+        place = config_folder() / "settings.toml"
+        if not error.message.startswith("no profile") or not place.exists():
+            raise
+        raise wrong(place, key, error.message, error.hint) from None
 
 
 def profile(name: str, model: str = "", api: str | None = None, key_env: str = "") -> Profile:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from infertui.settings import state_folder
+
 
 def started(pid: int) -> float | None:
     """When the process with this pid started (seconds since the epoch); None when there is none, or only its corpse."""
@@ -18,3 +25,36 @@ def alive(pid: int, since: float) -> bool:
     """Whether the process that had this pid and start time is still there."""
     now = started(pid) if pid > 0 else None
     return now is not None and abs(now - since) < 1.5
+
+
+# Runs that measure on this machine now, of whichever InferTUI: each has a file that is named after its pid.
+
+
+def _folder() -> Path:
+    return state_folder() / "measuring"
+
+
+def measuring() -> list[int]:
+    """The processes that measure here now. What was left by one that was killed is cleared away."""
+    found = []
+    for place in _folder().glob("*"):
+        with contextlib.suppress(OSError, ValueError):
+            if alive(pid := int(place.name), float(place.read_text())):
+                found.append(pid)
+            else:
+                place.unlink()
+    return sorted(found)
+
+
+@contextlib.contextmanager
+def measured() -> Iterator[None]:
+    """This process measures: others can know."""
+    place = _folder() / str(os.getpid())
+    with contextlib.suppress(OSError):  # without a place for it, nobody knows, and nothing else is lost
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(str(started(os.getpid())))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            place.unlink()

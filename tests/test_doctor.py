@@ -220,8 +220,8 @@ def test_a_server_is_not_sent_a_prompt_while_a_run_measures(
     infertui: Command, served: Callable[..., Server], write: Callable[..., None], home: Path
 ) -> None:
     write("theirs", kind="openai", model="mock", start=False, address=served().address)
-    (home / "state").mkdir(exist_ok=True)
-    (home / "state" / "measuring").write_text(str(os.getpid()))
+    (home / "state" / "measuring").mkdir(parents=True)
+    (home / "state" / "measuring" / str(os.getpid())).write_text(str(started(os.getpid())))
     (shown,) = infertui.json("server", "status", "theirs")["servers"]
     assert (shown["state"], shown["reason"]) == ("ready", "not asked for an answer while a run measures")
 

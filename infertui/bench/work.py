@@ -36,14 +36,13 @@ from infertui.event import (
     Warned,
 )
 from infertui.metric import CallRecord, Start
-from infertui.pid import started
+from infertui.pid import measured, measuring, started
 from infertui.result import Report, generator_of, report_of
 from infertui.scenario import scenario
 from infertui.scenario.base import Scenario
 from infertui.scenario.plan import Block, digest
 from infertui.server.base import Begun, State
 from infertui.server.process import tail, text_of
-from infertui.settings import state_folder
 from infertui.store import Store, Writer
 from infertui.telemetry import machine
 
@@ -96,13 +95,9 @@ class Work:
     async def run(self) -> list[Report]:
         self.writer = Writer(self.store.path, lambda message: self.emit(Warned(run=None, message=message)))
         try:
-            with self._signals(), _measuring() as other:
+            with self._signals(), measured():
                 for turn in self.turns:
                     self._enter(turn)
-                    if other:
-                        self._warn(
-                            turn, f"another InferTUI (pid {other}) measures on this machine: both disturb each other"
-                        )
                 rounds = self.turns[0].params.rounds
                 self.blocks_left = rounds * len(self.turns)
                 for number in range(rounds):
@@ -127,7 +122,7 @@ class Work:
         turn.model = turn.server.model().name
         turn.run = self.store.add_run(
             experiment_id=self.experiment,
-            server_id=self._server(turn, {}),
+            server_id=self._server(turn, {"caveats": turn.server.caveats()}),
             machine_id=machine_id,
             scenario=self.scenario.name,
             model=turn.model,
@@ -150,6 +145,7 @@ class Work:
                 calls=turn.calls,
                 clock_ns=clock_ns,
                 unix_ns=unix_ns,
+                caveats=turn.server.caveats(),
             )
         )
 
@@ -193,11 +189,13 @@ class Work:
             return
         except InferTUIError as error:
             turn.failed = str(error)
-            self._warn(turn, turn.failed)
+            self.emit(Warned(run=turn.run, message=turn.failed))
             log = turn.server.log
             row = self.store.add_start(turn.run, "", 0, Start(), log, turn.failed)
             self.store.set_log(row, text_of(log, LOG_BYTES))
             return
+        for beside in turn.server.others():
+            self._warn_once(turn, f"{beside.name} (pid {beside.pid}) runs beside it: `infertui server stop` ends it")
         if not begun.attached:
             turn.starts.append(begun.start)
             turn.log = (self.store.add_start(turn.run, begun.url, begun.pid, begun.start, begun.log), begun.log)
@@ -256,8 +254,15 @@ class Work:
         """End what we started, and keep what it wrote. A server that was attached to goes on."""
         if turn.server.process is None:
             return
+        self._still_there(turn)
         turn.sender = None
-        ended = await self._aside(turn.server.stop)
+        held = turn.server.process
+        self.emit(ServerChanged(run=turn.run, state="stopping", message="", elapsed_s=0.0))
+        ending = asyncio.get_running_loop().run_in_executor(None, turn.server.stop)
+        while not (await asyncio.wait([ending], timeout=0.1))[0]:
+            if self.stop.now:  # the user does not wait for its grace
+                held.end_now()
+        ended = await ending
         if ended is not None and ended.killed and not turn.failed:
             grace = f"{turn.server.profile.stop_s:g} s"
             self._warn(turn, f"{turn.server.name} did not end within {grace} of SIGTERM: it was killed")
@@ -278,9 +283,9 @@ class Work:
 
     def _still_there(self, turn: Turn) -> None:
         """Whether a server that we started has outlived the block."""
-        if why := turn.server.died():
+        if not turn.failed and (why := turn.server.died()):
             turn.failed = why
-            self._warn(turn, why)
+            self.emit(Warned(run=turn.run, message=why))
 
     # Blocks.
 
@@ -355,6 +360,10 @@ class Work:
         await self._flush()
         self.emit(BlockEnded(run=turn.run, role=block.role, round=block.round, elapsed_s=elapsed))
         self._still_there(turn)
+        for other in measuring():
+            if other != os.getpid():
+                said = f"another InferTUI (pid {other}) measures on this machine: both disturb each other"
+                self._warn_once(turn, said)
 
     # The end.
 
@@ -388,6 +397,10 @@ class Work:
             self.emit(Warned(run=None, message=trouble))
         return reports
 
+    def _warn_once(self, turn: Turn, message: str) -> None:
+        if message not in turn.warnings:
+            self._warn(turn, message)
+
     def _warn(self, turn: Turn, message: str) -> None:
         turn.warnings.append(message)
         self.emit(Warned(run=turn.run, message=message))
@@ -404,7 +417,7 @@ class Work:
             if pressed > 2:
                 os._exit(130)
             self.emit(
-                Warned(run=None, message="stopping: calls under way may finish" if pressed == 1 else "stopping now")
+                Warned(run=None, message="stopping: what is under way may finish" if pressed == 1 else "stopping now")
             )
             self.stop.ask()
 
@@ -419,31 +432,6 @@ class Work:
         finally:
             for kind in kinds:
                 loop.remove_signal_handler(kind)
-
-
-@contextlib.contextmanager
-def _measuring() -> Iterator[int]:
-    """The pid of another InferTUI that measures on this machine now; 0 when there is none, and then we are it."""
-    import fcntl
-
-    try:
-        state_folder().mkdir(parents=True, exist_ok=True)
-        lock = os.open(state_folder() / "measuring", os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError:  # no place to know it from
-        yield 0
-        return
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            said = os.read(lock, 20)
-            yield int(said) if said.isdigit() else -1
-            return
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
-        yield 0
-    finally:
-        os.close(lock)
 
 
 def api_of(name: str) -> Api:

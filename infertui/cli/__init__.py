@@ -80,5 +80,7 @@ def _no_more_output() -> None:
 def _end(message: str, hint: str, code: int) -> NoReturn:
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    click.echo(f"infertui: {message}{f' ({hint})' if hint else ''}", err=True)
+    from infertui.text import plain
+
+    click.echo(plain(f"infertui: {message}{f' ({hint})' if hint else ''}", 4000), err=True)
     sys.exit(code)

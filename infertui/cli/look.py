@@ -10,6 +10,7 @@ from infertui.cli.shared import db_option, json_option, opened
 from infertui.errors import UsageError
 
 if TYPE_CHECKING:
+    from infertui.metric import Bound
     from infertui.store import Store
 
 
@@ -98,7 +99,7 @@ def _list_scenarios(as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--target", "targets", multiple=True, metavar="RULE", help="How many calls keep it: 'ttft_ms<500'.")
 @click.option("--calls/--no-calls", "with_calls", default=True, help="Whether each call is listed.")
 @click.option("--all", "every", is_flag=True, help="Every metric, also those seldom asked for.")
@@ -107,7 +108,7 @@ def _list_scenarios(as_json: bool) -> None:
 @db_option
 @json_option
 def show(
-    run: str,
+    runs: tuple[str, ...],
     targets: tuple[str, ...],
     with_calls: bool,
     every: bool,
@@ -116,12 +117,13 @@ def show(
     db: str | None,
     as_json: bool,
 ) -> None:
-    """Show a run: percentiles, each call, and how many calls keep a target.
+    """Show a run: percentiles, each call, and how many calls keep a target. Several: side by side.
 
     RUN is a number, a label, or `last`.
 
     \b
     infertui show last
+    infertui show 12 13
     infertui show 12 --target 'ttft_ms<500' --target 'e2e_ms<8000'
     infertui show 12 --reply r1-003
     infertui show 12 --log
@@ -130,6 +132,12 @@ def show(
     from infertui.result import stored
 
     bounds = tuple(bound(rule) for rule in targets)
+    if len(runs) > 1:
+        if reply is not None or with_log:
+            raise UsageError(f"--{'log' if with_log else 'reply'} is of one run", "name one")
+        _show_several(runs, bounds, db, every, as_json)
+        return
+    (run,) = runs
     with opened(db) as store:
         report = stored(store, run, bounds)
         calls = store.calls(report.id)
@@ -152,6 +160,24 @@ def show(
         shown.print(targets_view(calls, bounds), "")
     if with_calls:
         shown.print(calls_view(calls, bounds, shown.width))
+
+
+def _show_several(runs: tuple[str, ...], bounds: tuple[Bound, ...], db: str | None, every: bool, as_json: bool) -> None:
+    from infertui.result import stored
+
+    with opened(db) as store:
+        reports = [stored(store, run, bounds) for run in runs]
+    if as_json:
+        from infertui.report.data import runs_text
+
+        click.echo(runs_text(reports))
+        return
+    from infertui.report.table import beside_view, console, report_view
+
+    shown = console()
+    for report in reports:
+        shown.print(report_view(report, every, shown.width))
+    shown.print(beside_view(reports), "")
 
 
 def _show_log(store: Store, run: int) -> None:

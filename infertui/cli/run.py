@@ -107,7 +107,7 @@ def run(
     Ctrl-C once stops kindly and reports what was measured; twice stops at once.
     """
     from infertui.bench import Asked
-    from infertui.option import bound, limits, profile, servers
+    from infertui.option import bound, limits, of_settings, servers
     from infertui.result import failure
     from infertui.scenario import scenario
     from infertui.scenario.base import Params
@@ -131,11 +131,13 @@ def run(
     load(params.kinds or None)
     _sweep()
     chosen = servers(profiles, urls, models, api, api_key_env)
-    _prepare(chosen)
-    fallback = "" if profiles or urls else user().fallback
+    kept = user() if not (profiles or urls) else None
+    spare = of_settings("fallback", kept.fallback) if kept is not None and kept.fallback else None
+    baseline = of_settings("baseline", kept.baseline).name if kept is not None and kept.baseline else ""
+    _prepare(chosen, spare)
     plan = Asked(
         servers=chosen,
-        fallback=profile(fallback) if fallback else None,
+        fallback=spare,
         scenario=asked["scenario"],
         params=params,
         stream=asked["stream"],
@@ -157,9 +159,10 @@ def run(
         for report in reports:
             shown.print(report_view(report, width=shown.width))
         if len(reports) > 1:
-            shown.print(beside_view(reports, width=shown.width), "")
+            shown.print(beside_view(reports, baseline), "")
     if stopped:
-        raise Interrupted("stopped: what was measured is kept", "`infertui show last`")
+        numbers = " ".join(str(report.id) for report in reports)
+        raise Interrupted("stopped: what was measured is kept", f"`infertui show {numbers}`")
     if error := failure(reports):
         raise error
 
@@ -171,7 +174,7 @@ def _sweep() -> None:
     sweep(lambda said: click.echo(said, err=True))
 
 
-def _prepare(chosen: tuple[Profile, ...]) -> None:
+def _prepare(chosen: tuple[Profile, ...], spare: Profile | None) -> None:
     """What is wrong with a profile or its model is said before anything starts; so is it when no engine is there."""
     from infertui.server import server
     from infertui.server.base import NotInstalled
@@ -182,7 +185,9 @@ def _prepare(chosen: tuple[Profile, ...]) -> None:
             server(each).prepare()
         except NotInstalled as error:
             missing.append(error)
-    if len(missing) == len(chosen):
+    if spare is not None:
+        server(spare).prepare()
+    elif len(missing) == len(chosen):
         raise missing[0] if len(missing) == 1 else NotInstalled("no engine is installed", NONE)
 
 

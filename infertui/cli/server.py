@@ -195,7 +195,7 @@ def _tell(found: Server, begun: Begun, following: list[str], as_json: bool) -> N
     for name, text in facts.items():
         if text:
             click.echo(f"  {name:19} {text}")
-    click.echo(f"\n{shlex.join(following)}")
+    click.echo(f"\n{plain(shlex.join(following), 1000)}")
 
 
 # Stop.

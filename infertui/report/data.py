@@ -61,6 +61,8 @@ def listed(row: RunRow) -> dict[str, Any]:
     summary = msgspec.json.decode(row.summary) if row.summary else {}
     keys = ("id", "server", "url", "model", "scenario", "label", "status", "message", "started_at", "ended_at")
     known = {key: getattr(row, key) for key in keys}
+    known["caveats"] = msgspec.json.decode(row.facts).get("caveats", [])
+    known["warnings"] = summary.get("warnings", [])
     return {**known, "valid": summary.get("valid"), "metrics": summary.get("metrics", {})}
 
 

@@ -19,6 +19,7 @@ from infertui.store import RunRow
 from infertui.text import plain
 
 COLUMNS = ("n", "mean", "min", "p50", "p90", "p95", "p99", "max")
+FEW = ("n", "p50", "p90", "max")  # where there is no room for more
 # What a reader wants first; the rest is in --json and in `show --all`.
 SHOWN = ("ttft_ms", "ttfa_ms", "itl_ms", "e2e_ms", "effective_tps", "decode_tps", "prefill_tps", "queue_ms")
 RUN_LINE = ("output_tps", "requests_per_min", "success_rate", "wall_s", "calls_in_decode", "speedup", "goodput_per_min")
@@ -49,7 +50,7 @@ def report_view(report: Report, every: bool = False, width: int = 120) -> Render
     )
     parts: list[RenderableType] = [title, Text(_setup_line(report.setup), "dim")]
     if any(_some(summary, key) for key in SHOWN):
-        parts.append(_distributions(summary, every, narrow=width < 100))
+        parts.append(_distributions(summary, every, width))
     parts.append(_own_figures(summary, every, width))
     if line := _start_line(report):
         parts.append(Text(line, "dim"))
@@ -66,7 +67,11 @@ def _start_line(report: Report) -> str:
     """What the server was, and how long it took to serve."""
     version, settings = report.facts.get("version"), report.facts.get("settings", {})
     parts = [plain(str(version), 60)] if version else []
-    parts += [f"{name} {plain(str(settings[name]), 30)}" for name in ("slots", "context", "quant") if name in settings]
+    if report.facts.get("attached"):
+        parts.append("attached")
+    settings = {**settings, **({"threads": report.facts["threads"]} if report.facts.get("threads") else {})}
+    shown = ("slots", "context", "threads", "quant")
+    parts += [f"{name} {plain(str(settings[name]), 30)}" for name in shown if name in settings]
     for key in ("accept_ms", "load_ms", "first_answer_ms"):
         value = report.summary.metrics.get(key)
         if isinstance(value, Distribution):
@@ -75,20 +80,31 @@ def _start_line(report: Report) -> str:
     return " · ".join(parts)
 
 
-def beside_view(reports: Sequence[Report], width: int = 120) -> RenderableType:
+def beside_view(reports: Sequence[Report], baseline: str = "") -> RenderableType:
     """The runs of an experiment side by side: the median of each figure, and each run's own."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
     table.add_column("side by side (medians)", no_wrap=True)
     table.add_column("unit", style="dim", no_wrap=True)
     for report in reports:
-        table.add_column(plain(report.server, 60), justify="right", overflow="fold")
+        name = plain(report.server, 60) + (" (baseline)" if report.server == baseline else "")
+        table.add_column(name, justify="right", overflow="fold")
+    calls = [report.summary.calls for report in reports]
+    good = [report.summary.calls - sum(report.summary.errors.values()) for report in reports]
+    table.add_row("Good calls", "", *(f"{n} of {of}" for n, of in zip(good, calls, strict=True)))
+    states = [report.status if report.status != "done" or report.summary.valid else "not valid" for report in reports]
+    if set(states) != {"done"}:
+        table.add_row("State", "", *states, style="bold yellow")
     for key in (*SHOWN, *RUN_LINE, "first_answer_ms"):
         if any(_some(report.summary, key) for report in reports):
             unit = "%" if key == "success_rate" else METRICS[key].unit
             figures = [_one(key, report.summary.metrics.get(key)) for report in reports]
             table.add_row(METRICS[key].label, unit, *figures)
     caveats = dict.fromkeys(caveat for report in reports for caveat in report.caveats)
-    return Group(table, *(Text(f"~ {plain(caveat, 400)}", "magenta") for caveat in caveats))
+    sources = {report.summary.prefill_source for report in reports} - {""}
+    notes = [Text(f"~ {plain(caveat, 400)}", "magenta") for caveat in caveats]
+    if len(sources) > 1:
+        notes.insert(0, Text("! prefill speeds are not alike: the server's own clock, and prompt / ttft", "yellow"))
+    return Group(table, *notes)
 
 
 def _some(summary: Summary, key: str) -> bool:
@@ -96,18 +112,19 @@ def _some(summary: Summary, key: str) -> bool:
     return value.n > 0 if isinstance(value, Distribution) else value is not None
 
 
-def _distributions(summary: Summary, every: bool, narrow: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0), header_style="dim")
+def _distributions(summary: Summary, every: bool, width: int) -> Table:
+    columns = COLUMNS if width >= 76 else FEW
+    table = Table(box=None, pad_edge=False, padding=(0, 1 if width < 100 else 2, 0, 0), header_style="dim")
     table.add_column("", no_wrap=True)
     table.add_column("unit", style="dim", no_wrap=True)
-    for column in COLUMNS:
+    for column in columns:
         table.add_column(column, justify="right", no_wrap=True, style="bold" if column == "p50" else "")
     lacking = set()
     for key, value in summary.metrics.items():
         if not isinstance(value, Distribution) or not value.n or (key not in SHOWN and not every):
             continue
-        figures = [getattr(value, column) for column in COLUMNS[1:]]
-        lacking |= {column for column, figure in zip(COLUMNS[1:], figures, strict=True) if figure is None}
+        figures = [getattr(value, column) for column in columns[1:]]
+        lacking |= {column for column, figure in zip(columns[1:], figures, strict=True) if figure is None}
         table.add_row(METRICS[key].label, METRICS[key].unit, str(value.n), *(number(figure) for figure in figures))
     if lacking:
         needs = ", ".join(f"p{percent} {least}" for percent, least in ENOUGH.items() if f"p{percent}" in lacking)
@@ -231,7 +248,9 @@ def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
     fixed = {"run": 4, "when (UTC)": 11, "scenario": 10, **dict.fromkeys(figures, 7)}
     if narrow:
         del fixed["when (UTC)"]
-    names = ["server", "model", "label", "status"]
+    if width < 76:
+        del figures["tok/s"], fixed["tok/s"]
+    names = ["server", "model", *(["label"] if any(row.label for row in rows) else []), "status"]
     room = width - sum(size + gap for size in fixed.values()) - gap * len(names)
     heads = [*(head for head in fixed if head not in figures), *names, *figures]
     lines = []
@@ -239,7 +258,8 @@ def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
         summary = msgspec.json.decode(row.summary, type=Summary) if row.summary else None
         cells = {"run": str(row.id), "when (UTC)": row.started_at[5:16].replace("T", " "), "scenario": row.scenario}
         cells |= {"server": plain(row.server, 60), "model": plain(row.model, 60), "label": plain(row.label, 60)}
-        cells["status"] = row.status if summary is None or summary.valid else f"{row.status}, not valid"
+        invalid = summary is not None and not summary.valid and row.status == "done"
+        cells["status"] = "not valid" if invalid else row.status
         for head, key in figures.items():
             cells[head] = _one(key, summary.metrics.get(key)) if summary else UNKNOWN
         lines.append(cells)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from infertui.errors import Interrupted, ServerError, UsageError
+from infertui.errors import ServerError, UsageError
 from infertui.metric import Start
 from infertui.profile import Profile
 from infertui.server import http, process, record
@@ -30,6 +30,7 @@ from infertui.text import plain
 
 LOOPBACK = "127.0.0.1"
 PROBE_S = 3.0
+DEATH_S = 3.0  # until a supervisor has told of one
 RETRIES = 3  # of a start whose free port somebody else took in the meantime
 RANDOM_WEIGHTS = "random weights made on the spot: times and counts are real, the text means nothing"
 
@@ -93,12 +94,23 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
 Changed = Callable[[State, str], None]
 
 
+def host_port(url: str) -> tuple[str, int]:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return parts.hostname or LOOPBACK, parts.port or (443 if parts.scheme == "https" else 80)
+
+
 def free_threads() -> int:
     """As many as there are cores, but for one that InferTUI keeps: one thread too many ruins llama.cpp."""
     import psutil
 
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, min(psutil.cpu_count(logical=False) or usable, usable - 1))
+
+
+def refusal(status: int, text: str) -> str:
+    return f"a one-token request gets {status}: {plain(text, 200) or 'nothing'}"
 
 
 class Server(ABC):
@@ -111,7 +123,6 @@ class Server(ABC):
     form: ClassVar[Form]  # of the models it reads
     can: ClassVar[Can] = Can()
     health_lies: ClassVar[bool] = False  # says that it is well while it still loads
-    keeps_connections: bool = True  # a second call may go over the connection of the first
     headers_mean_loaded: ClassVar[bool] = False  # the headers of a first streamed answer come when the model is there
 
     def __init__(self, profile: Profile) -> None:
@@ -122,7 +133,7 @@ class Server(ABC):
         self.known: Record | None = None  # of one that we, or an InferTUI before us, started
         self.program: Program | None = None
         self._model: Model | None = None
-        self._cancelled = False
+        self.cancelled = False  # a start that is under way is not wanted any more
         self.log = ""  # of the one that we started last
 
     # What an adapter says.
@@ -189,7 +200,16 @@ class Server(ABC):
 
     def host(self) -> str:
         """Where it listens."""
-        return _host_port(self.url)[0]
+        return host_port(self.url)[0]
+
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether a second call may go over the connection of the first."""
+        return True
+
+    def threads(self) -> int | None:
+        """CPU threads that it is told to use; None where it is not told."""
+        return None
 
     def key(self) -> str:
         return os.environ.get(self.profile.api_key_env, "") if self.profile.api_key_env else ""
@@ -257,6 +277,8 @@ class Server(ABC):
             "version": self.version(),
             "command": list(self.known.command) if self.known is not None else [],
             "model": self.model().place,
+            "attached": self.attached,
+            "threads": self.threads(),
             "settings": settings,
             "can": msgspec.structs.asdict(self.can),
             "caveats": self.caveats(),
@@ -278,7 +300,7 @@ class Server(ABC):
         """Its state now, by what it answers."""
         if self.process is not None and (ended := self.process.poll()) is not None:
             return Health(State.ERROR, f"it ended ({ended}): {process.last_words(self.process.record.log)}")
-        if not self.url or not process.listens(*_host_port(self.url)):
+        if not self.url or not process.listens(*host_port(self.url)):
             if self.process is not None:
                 return Health(State.LOADING)
             if not self.profile.start:
@@ -293,16 +315,16 @@ class Server(ABC):
         try:
             health = self.probe()
             if health.state is State.READY and self.health_lies:
-                status, text = self._one_token(PROBE_S, lambda: None)
+                status, text = self.one_token(PROBE_S, lambda status: None)
                 if status == 503:
                     return Health(State.LOADING)
                 if status != 200:
-                    return Health(State.ERROR, _refusal(status, text))
+                    return Health(State.ERROR, refusal(status, text))
             return health
         except ServerError as error:
             return Health(State.LOADING, error.message)
 
-    def _one_token(self, timeout_s: float, on_headers: Callable[[], None]) -> tuple[int, str]:
+    def one_token(self, timeout_s: float, on_headers: Callable[[int], None]) -> tuple[int, str]:
         body: dict[str, Any] = {"model": self.asked(), "max_tokens": 1, "temperature": 0, "stream": True}
         if self.profile.api == "completions":
             path, body["prompt"] = "/v1/completions", "Say yes."
@@ -315,7 +337,9 @@ class Server(ABC):
     def prepare(self) -> None:
         """All that can be known to be wrong before anything is started."""
         self.model()
-        if self.profile.start and not (self.url and process.listens(*_host_port(self.url))):
+        if self.form != "any":
+            self.endpoint()
+        if self.profile.start and not (self.url and process.listens(*host_port(self.url))):
             self.find()
 
     def start(self, changed: Changed = lambda state, reason: None, detached: bool = False) -> Begun:
@@ -329,12 +353,12 @@ class Server(ABC):
         program = self.find()
         self.model()
         for left in reversed(range(RETRIES)):
-            host, port = _host_port(self.url) if self.profile.address else (LOOPBACK, process.free_port())
+            host, port = host_port(self.url) if self.profile.address else (LOOPBACK, process.free_port())
             self.url = self.url if self.profile.address else f"http://{host}:{port}"
             try:
                 return self._started(program, port, changed, detached)
             except ServerError:
-                taken = not self.profile.address and process.listens(host, port) and not self._cancelled
+                taken = not self.profile.address and process.listens(host, port) and not self.cancelled
                 if not (left and taken):
                     raise
         raise AssertionError
@@ -345,9 +369,13 @@ class Server(ABC):
             known = self.recorded()
             self.known = known if known is not None and known.ready else None
             return self.known.url if self.known is not None else None
-        host, port = _host_port(self.url)
+        host, port = host_port(self.url)
         if not process.listens(host, port):
             return None
+        for known in record.all_of():
+            if known.url == self.url and known.owner not in (0, os.getpid()) and known.owned():
+                said = f"{self.name}: the server at {self.url} belongs to a run of another InferTUI (pid {known.owner})"
+                raise ServerError(said, "wait for its end, or set another address")
         try:
             unlike = "" if self.is_this(self.url) else f"not {self.title}"
             if not unlike and not self.serves(self.url):
@@ -364,6 +392,10 @@ class Server(ABC):
         """One that `infertui server start` has started from this very profile, and that still lives."""
         same = [known for known in record.all_of() if known.profile == self.digest() and known.owner == 0]
         return next((known for known in same if known.serves()), None)
+
+    def others(self) -> list[Record]:
+        """Servers that `infertui server start` left running, beside this one."""
+        return [known for known in record.all_of() if known.owner == 0 and known.url != self.url and known.serves()]
 
     def digest(self) -> str:
         return hashlib.blake2b(msgspec.json.encode(self.profile), digest_size=8).hexdigest()
@@ -390,7 +422,9 @@ class Server(ABC):
         self.process = Process.start(known, command, environment, self.profile.stop_s, detached)
         self.known = self.process.record
         try:
-            begun = self._serving(began, changed)
+            from infertui.server.waiting import Waiting
+
+            begun = Waiting(self, self.process, began, changed).begun()
         except BaseException:
             self.stop()
             raise
@@ -400,86 +434,24 @@ class Server(ABC):
             self.process.record = ready
         return begun
 
-    def _serving(self, began: int, changed: Changed) -> Begun:
-        """Wait for a listening socket, a model and a first answer, in that order."""
-        assert self.process is not None
-        until = time.monotonic() + self.profile.ready_s
-        stamps: dict[str, float] = {}
-
-        def stamp(key: str) -> None:
-            stamps.setdefault(key, (time.perf_counter_ns() - began) / 1e6)
-
-        pause, trouble = 0.005, "it does not listen"
-        while True:
-            self._still_wanted(until, trouble)
-            if process.listens(*_host_port(self.url)):
-                if "accept" not in stamps:
-                    stamp("accept")
-                    changed(State.LOADING, "listening")
-                health = self._looked()
-                trouble = health.reason or f"it is {health.state}"
-                if health.state is State.ERROR:
-                    raise ServerError(f"{self.name}: {health.reason}", self._where())
-                if health.state is State.NOT_LOADED:
-                    self.load_model(self.model().name)
-                elif health.state is State.READY:
-                    if not self.health_lies:
-                        stamp("load")
-                    trouble = self._answered(until, stamp)
-                    if not trouble:
-                        break
-            time.sleep(pause)
-            pause = min(pause * 1.1, 0.25)
-        changed(State.READY, "")
-        start = Start(accept_ms=stamps["accept"], load_ms=stamps.get("load"), first_answer_ms=stamps["answer"])
-        known = self.process.record
-        return Begun(url=self.url, pid=known.pid, log=known.log, start=start)
-
-    def _looked(self) -> Health:
-        try:
-            return self.probe()
-        except ServerError as error:  # it may still be opening, or have just died: the next look tells
-            return Health(State.LOADING, error.message)
-
-    def _answered(self, until: float, stamp: Callable[[str], None]) -> str:
-        """Whether it really answers; if not yet, why."""
-        try:
-            headers = (lambda: stamp("load")) if self.headers_mean_loaded else lambda: None
-            status, text = self._one_token(max(0.1, until - time.monotonic()), headers)
-        except ServerError as error:
-            return f"it says that it is ready, but: {error.message}"
-        if status == 200 and "data:" in text and '"error"' not in text:
-            stamp("answer")
-            return ""
-        said = f"it says that it is ready, but {_refusal(status, text)}"
-        if status not in (200, 429, 502, 503, 504):
-            raise ServerError(f"{self.name}: {said}", self._where())
-        return said
-
-    def _still_wanted(self, until: float, trouble: str) -> None:
-        assert self.process is not None
-        if self._cancelled:
-            raise Interrupted(f"{self.name}: stopped while it was loading")
-        if (ended := self.process.poll()) is not None:
-            said = process.last_words(self.process.record.log)
-            raise ServerError(f"{self.name} died while loading ({ended}): {said}", self._where())
-        if time.monotonic() > until:
-            said = f"{self.name} is not ready after {self.profile.ready_s:g} s: {trouble}"
-            raise ServerError(said, f"a larger ready_s in its profile waits longer; {self._where()}")
-
-    def _where(self) -> str:
+    def where(self) -> str:
         return f"its log: {self.log}" if self.log else ""
 
     def cancel(self) -> None:
         """Give up a start that is under way in another thread."""
-        self._cancelled = True
+        self.cancelled = True
         if self.process is not None:
             self.process.ask_to_end()
 
     def died(self) -> str:
         """Why it is gone, when it is: the reason in a line."""
-        if self.process is None or (ended := self.process.poll()) is None:
+        if self.process is None:
             return ""
+        until = time.monotonic() + DEATH_S
+        while (ended := self.process.poll()) is None:
+            if self.process.record.serves() or time.monotonic() > until:
+                return ""
+            time.sleep(0.01)  # its supervisor is about to say how
         return f"{self.name} died ({ended}): {process.last_words(self.process.record.log)}"
 
     def stop(self) -> Ended | None:
@@ -491,14 +463,3 @@ class Server(ABC):
         if not self.profile.address:
             self.url = ""
         return held.stop()
-
-
-def _refusal(status: int, text: str) -> str:
-    return f"a one-token request gets {status}: {plain(text, 200) or 'nothing'}"
-
-
-def _host_port(url: str) -> tuple[str, int]:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    return parts.hostname or LOOPBACK, parts.port or (443 if parts.scheme == "https" else 80)

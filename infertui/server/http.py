@@ -35,13 +35,13 @@ def post(url: str, path: str, body: object, api_key: str = "", timeout_s: float 
 
 
 def post_streamed(
-    url: str, path: str, body: object, api_key: str, timeout_s: float, on_headers: Callable[[], None]
+    url: str, path: str, body: object, api_key: str, timeout_s: float, on_headers: Callable[[int], None]
 ) -> tuple[int, str]:
-    """The status and the text of a streamed answer; `on_headers` is called when its headers have come."""
+    """The status and the text of a streamed answer; `on_headers` gets the status as soon as it is known."""
 
     def asked(client: httpx.Client) -> tuple[int, str]:
         with client.stream("POST", url + path, json=body) as response:
-            on_headers()
+            on_headers(response.status_code)
             text = b""
             for data in response.iter_bytes():
                 text = (text + data)[:MOST]

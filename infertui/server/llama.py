@@ -30,16 +30,14 @@ class LlamaServer(Server):
             return Program(command=(place,), version=_version(place), source=place)
         if util.find_spec("xllamacpp") is None:
             return None
-        self.keeps_connections = False  # it promises to, and closes each after a stream
         version = metadata.version("xllamacpp")
         command = (sys.executable, "-m", "infertui.embedded.llama")
         return Program(command=command, version=f"xllamacpp {version}", source=f"the wheel xllamacpp {version}")
 
     def arguments(self, port: int) -> list[str]:
         wanted, model = self.profile, self.model()
-        threads = str(wanted.threads or free_threads())
         command = ["-m", model.place, "--alias", model.name, "--host", self.host(), "--port", str(port), "--metrics"]
-        command += ["-t", threads]
+        command += ["-t", str(self.threads())]
         if wanted.slots is not None:
             command += ["-np", str(wanted.slots)]
         if wanted.context is not None:  # an explicit number of slots divides the context among them
@@ -47,6 +45,14 @@ class LlamaServer(Server):
         if wanted.gpu_layers is not None:
             command += ["-ngl", "all" if wanted.gpu_layers < 0 else str(wanted.gpu_layers)]
         return [*command, *wanted.flags]
+
+    def threads(self) -> int | None:
+        return None if self.attached else self.profile.threads or free_threads()
+
+    @property
+    def keeps_connections(self) -> bool:
+        """The wheel's server promises to, and closes each after a stream."""
+        return not self.version().startswith("xllamacpp")
 
     def environment(self) -> dict[str, str]:
         return {"LLAMA_API_KEY": key} if (key := self.key()) else {}

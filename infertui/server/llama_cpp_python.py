@@ -36,11 +36,14 @@ class LlamaCppPython(Server):
         wanted, model = self.profile, self.model()
         # Left alone it runs on the CPU, and a new call cuts the one under way short, with a good-looking end.
         command = ["--model", model.place, "--model_alias", model.name, "--host", self.host(), "--port", str(port)]
-        command += ["--interrupt_requests", "False", "--n_threads", str(wanted.threads or free_threads())]
+        command += ["--interrupt_requests", "False", "--n_threads", str(self.threads())]
         command += ["--n_gpu_layers", str(-1 if wanted.gpu_layers is None else wanted.gpu_layers)]
         if wanted.context is not None:
             command += ["--n_ctx", str(wanted.context)]
         return [*command, *wanted.flags]
+
+    def threads(self) -> int | None:
+        return None if self.attached else self.profile.threads or free_threads()
 
     def environment(self) -> dict[str, str]:
         return {"API_KEY": key} if (key := self.key()) else {}

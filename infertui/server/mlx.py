@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -66,8 +67,17 @@ class MlxServer(Server):
             command.append("--trust-remote-code")
         return [*command, *wanted.flags]
 
+    def threads(self) -> int | None:
+        """Of the CPU build's matrix products; on a Mac the GPU makes them. Who exported the variable has chosen."""
+        if self.attached or sys.platform != "linux" or self._cuda:
+            return None
+        exported = os.environ.get("OMP_NUM_THREADS", "")
+        return self.profile.threads or (int(exported) if exported.isdecimal() else free_threads())
+
     def environment(self) -> dict[str, str]:
-        told = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(self.profile.threads or free_threads())}
+        told = {"HF_HUB_OFFLINE": "1"}
+        if (threads := self.threads()) is not None:
+            told["OMP_NUM_THREADS"] = str(threads)
         if not hub_cache().is_dir():  # without one, its list of models is an empty page
             empty = cache_folder() / "hub"
             empty.mkdir(parents=True, exist_ok=True)

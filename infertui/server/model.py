@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -34,17 +35,22 @@ def find(named: str, form: Form) -> Model:
     if named == "embedded" or named.startswith("embedded:"):
         from infertui.embedded.model import made
 
-        ours = made(named.partition(":")[2] or "tiny")
-        return Model(name=ours.name, place=str(ours.gguf if form == "gguf" else ours.folder), random=True)
+        mine = made(named.partition(":")[2] or "tiny")
+        return Model(name=mine.name, place=str(mine.gguf if form == "gguf" else mine.folder), random=True)
     place = Path(named).expanduser()
+    ours = re.fullmatch(r"random-[\d.]+M", place.stem if form == "gguf" else place.name) is not None
     if form == "gguf":
+        if place.is_dir():
+            raise NotHere(f"{named!r} is a folder", "this server reads GGUF files")
         if not place.is_file():
             raise NotHere(f"there is no file {named!r}", "give the path of a GGUF file")
-        return Model(name=place.stem, place=os.path.abspath(place))
+        return Model(name=place.stem, place=os.path.abspath(place), random=ours)
     if form == "folder" and place.is_dir():
         if not (place / "config.json").is_file():
             raise NotHere(f"{named!r} holds no config.json", "give a folder in Hugging Face's form")
-        return Model(name=place.name, place=os.path.abspath(place))
+        return Model(name=place.name, place=os.path.abspath(place), random=ours)
+    if form == "folder" and place.is_file():
+        raise NotHere(f"{named!r} is a file", "this server reads folders in Hugging Face's form")
     if form == "folder" and not _cached(named):
         repository = named.count("/") == 1 and named[0] not in "./~"
         raise NotHere(f"{named!r} is not on this machine", f"hf download {named}" if repository else "give its folder")

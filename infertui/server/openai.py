@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from infertui.errors import ServerError, UsageError
 from infertui.profile import Profile
-from infertui.server import http
-from infertui.server.base import PROBE_S, Endpoint, Health, Program, Server, State
+from infertui.server import http, process
+from infertui.server.base import PROBE_S, Endpoint, Health, Program, Server, State, host_port
 from infertui.server.model import Model
 from infertui.text import plain
 
@@ -52,9 +52,9 @@ class OpenAIServer(Server):
             super().prepare()
 
     def running(self) -> str | None:
-        if not self.profile.start:
-            return self.url
-        return super().running()
+        if self.profile.start:
+            return super().running()
+        return self.url if process.listens(*host_port(self.url), within_s=PROBE_S) else None
 
     def is_this(self, url: str) -> bool:
         return http.get(url, "/v1/models", self.key(), PROBE_S).status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
@@ -153,6 +154,12 @@ class Process:
             self.ended = Ended(-signal.SIGKILL, True)
         self._let_go()
         return self.ended
+
+    def end_now(self) -> None:
+        """Without its grace. Who waits for its end still does so."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self.record.serves():
+                os.killpg(self.record.pid, signal.SIGKILL)
 
     def ask_to_end(self) -> None:
         """Say that it shall end, and do not wait. From any thread."""
@@ -308,5 +315,12 @@ def text_of(path: str, most: int) -> bytes:
     return b""
 
 
+# What a server says about its end is often followed by how it cleans up.
+_TROUBLE = re.compile(r"error|fail|invalid|cannot|unable|not found|no such|exception|denied|memory|unknown", re.I)
+
+
 def last_words(path: str, lines: int = 3) -> str:
-    return " ⏎ ".join(plain(line, 160) for line in tail(path, lines)) or "it wrote nothing to its log"
+    """Of the end of a log the lines that tell of trouble, else the last ones."""
+    end = tail(path, 12 * lines)
+    told = [line for line in end if _TROUBLE.search(line)] or end
+    return " ⏎ ".join(plain(line, 160) for line in told[-lines:]) or "it wrote nothing to its log"

@@ -14,12 +14,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from infertui.errors import InferTUIError, ServerError
-from infertui.pid import started
+from infertui.pid import measuring
 from infertui.profile import Profile
 from infertui.server import KINDS, process, server
 from infertui.server.base import Health, Server, State
 from infertui.server.record import Record
-from infertui.settings import state_folder
 from infertui.text import plain
 
 T = TypeVar("T")
@@ -65,7 +64,7 @@ def statuses(profiles: Sequence[Profile], records: Sequence[Record], within_s: f
     names = {profile.name for profile in profiles}
     others = [known for known in records if known.name not in names and known.kind in KINDS]
     pairs += [(Profile(kind=known.kind, name=known.name), known) for known in others]
-    prompted = not _measuring()
+    prompted = not measuring()  # a prompt would cost the calls of a run time
     looks = [aside(partial(_look, profile, known, prompted)) for profile, known in pairs]
     until = time.monotonic() + within_s
     found = []
@@ -76,15 +75,6 @@ def statuses(profiles: Sequence[Profile], records: Sequence[Record], within_s: f
             health = Health(State.LOADING, f"it did not answer within {within_s:g} s")
             found.append(_status(profile, known, health))
     return found
-
-
-def _measuring() -> bool:
-    """Whether a run measures here now: then no server is sent a prompt, which would cost the run's calls time."""
-    try:
-        said = (state_folder() / "measuring").read_text()
-    except (OSError, ValueError):
-        return False
-    return said.isdecimal() and started(int(said)) is not None
 
 
 def _status(profile: Profile, known: Record | None, health: Health, model: str = "") -> Status:
