@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,20 @@ from infertui.settings import state_folder
 
 
 def started(pid: int) -> float | None:
-    """When the process with this pid started (seconds since the epoch); None when there is none, or only its corpse."""
+    """What tells a process from others that had or will have its pid; None when there is none, or only its corpse.
+
+    On Linux the tick at which it started, with the boot: the time of day that psutil makes of it moves with each
+    correction of the clock. Elsewhere the system keeps that time itself.
+    """
+    if sys.platform == "linux":
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()  # a name may hold blanks and brackets
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                boot = int(file.read(4), 16)
+        except (OSError, ValueError):
+            return None
+        return None if fields[0] in (b"Z", b"X") else float(boot * 100_000_000_000 + int(fields[19]))
     import psutil
 
     try:
@@ -22,9 +36,9 @@ def started(pid: int) -> float | None:
 
 
 def alive(pid: int, since: float) -> bool:
-    """Whether the process that had this pid and start time is still there."""
+    """Whether the process that had this pid and start is still there."""
     now = started(pid) if pid > 0 else None
-    return now is not None and abs(now - since) < 1.5
+    return now is not None and abs(now - since) < (0.5 if sys.platform == "linux" else 1.5)
 
 
 # Runs that measure on this machine now, of whichever InferTUI: each has a file that is named after its pid.

@@ -32,23 +32,23 @@ def checkout() -> Path | None:
 
 def data_folder() -> Path:
     """Where this user's programs keep what they make."""
-    return _home() or _folder("XDG_DATA_HOME", ".local/share", "Application Support")
+    return home_folder() or _folder("XDG_DATA_HOME", ".local/share", "Application Support")
 
 
 def config_folder() -> Path:
     """Where this user's programs look for what the user has written."""
-    return _home() or _folder("XDG_CONFIG_HOME", ".config", "Application Support")
+    return home_folder() or _folder("XDG_CONFIG_HOME", ".config", "Application Support")
 
 
 def cache_folder() -> Path:
     """Where this user's programs keep what can be made again."""
-    home = _home()
+    home = home_folder()
     return home / "cache" if home else _folder("XDG_CACHE_HOME", ".cache", "Caches")
 
 
 def state_folder() -> Path:
     """Where this user's programs keep what they have to know the next time: what runs, what was looked at."""
-    home = _home()
+    home = home_folder()
     return home / "state" if home else _folder("XDG_STATE_HOME", ".local/state", "Application Support")
 
 
@@ -74,7 +74,7 @@ def database(flag: str | None = None) -> Path:
     return (root or data_folder()) / DB_NAME
 
 
-def _home() -> Path | None:
+def home_folder() -> Path | None:
     """INFERTUI_HOME: one folder for everything, for tests and for several set-ups beside each other."""
     named = os.environ.get("INFERTUI_HOME")
     return Path(named).expanduser().absolute() if named else None

@@ -209,7 +209,7 @@ class Store:
         uid = secrets.token_hex(8)
         with self._change() as db:
             row = db.execute(
-                "INSERT INTO experiment (uid, asked_at, asked) VALUES (?, ?, ?)", (uid, _now(), asked.decode())
+                "INSERT INTO experiment (uid, asked_at, asked) VALUES (?, ?, ?)", (uid, now(), asked.decode())
             )
         return _id(row), uid
 
@@ -227,7 +227,7 @@ class Store:
         return int(found[0])
 
     def add_run(self, **columns: Any) -> int:
-        columns = {"status": "running", "started_at": _now(), **columns}
+        columns = {"status": "running", "started_at": now(), **columns}
         names = [name for name in RUN_COLUMNS if name in columns]
         marks = ", ".join("?" * len(names))
         with self._change() as db:
@@ -245,10 +245,12 @@ class Store:
         with self._change() as db:
             db.execute("UPDATE run SET model = ? WHERE id = ?", (model, run_id))
 
-    def add_start(self, run_id: int, url: str, pid: int, start: Start, log_file: str, message: str = "") -> int:
+    def add_start(
+        self, run_id: int, at: str, url: str, pid: int, start: Start, log_file: str, message: str = ""
+    ) -> int:
         """A server was started for this run, or could not be (`message`)."""
         columns = ("run_id", "started_at", "url", "pid", "log_file", "message", *START_COLUMNS)
-        values = (run_id, _now(), url, pid, log_file, message, *(getattr(start, key) for key in START_COLUMNS))
+        values = (run_id, at, url, pid, log_file, message, *(getattr(start, key) for key in START_COLUMNS))
         with self._change() as db:
             row = db.execute(
                 f"INSERT INTO start ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", values
@@ -381,7 +383,7 @@ class Writer:
         self, run_id: int, status: str, message: str, warnings: Sequence[str], generator: bytes, summary: bytes
     ) -> None:
         """The last of a run, after all of its calls."""
-        values = (status, message, _now(), _json(list(warnings)), generator.decode(), summary.decode(), run_id)
+        values = (status, message, now(), _json(list(warnings)), generator.decode(), summary.decode(), run_id)
         columns = "status = ?, message = ?, ended_at = ?, warnings = ?, generator = ?, summary = ?"
 
         def work(db: sqlite3.Connection) -> None:
@@ -592,7 +594,7 @@ def unpack(data: bytes | None) -> array[int]:
     return values
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 

@@ -4,7 +4,8 @@
 
 MODE: ok · lying (says that it is well, and answers 503) · silent (never answers a call) · refusing (400) · dying (ends
 while it loads) · deaf (ignores SIGTERM) · fragile (is killed in its fifth call) · breeding (has a child in a session of
-its own). PIDS is a file to which it appends its process ids.
+its own) · echoing (401, with the headers of the call) · dripping (a byte of its pages now and then). PIDS is a file to
+which it appends its process ids.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ class Answer(BaseHTTPRequestHandler):
             "/v1/models": {"data": [{"id": "odd"}]},
             "/props": {"build_info": "odd", "total_slots": 1, "model_path": "/models/odd.gguf"},
         }
+        if MODE == "dripping":
+            self.send_response(200)
+            self.end_headers()
+            while True:
+                self.wfile.write(b" ")
+                time.sleep(0.2)
         if self.path in told:
             self.send(200, json.dumps(told[self.path]).encode())
         else:
@@ -54,6 +61,10 @@ class Answer(BaseHTTPRequestHandler):
             time.sleep(3600)
         if MODE == "lying":
             self.send(503, b'{"error": {"message": "Loading model"}}')
+            return
+        if MODE == "echoing":
+            print(self.headers, file=sys.stderr, flush=True)
+            self.send(401, json.dumps({"error": {"message": f"no such key: {self.headers}"}}).encode())
             return
         if MODE == "refusing":
             self.send(400, b'{"error": {"message": "no chat template"}}')

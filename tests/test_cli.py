@@ -332,7 +332,7 @@ def test_ctrl_c_once_reports_what_was_measured(infertui: Command, served: Serve)
     assert run["status"] == "stopped"
     assert 0 < run["calls"] < 400
     assert run["metrics"]["success_rate"] == 1.0
-    assert "stopping: calls under way may finish" in err
+    assert "stopping: what is under way may finish" in err
     assert infertui.json("show", "last")["runs"][0]["metrics"] == run["metrics"]
 
 
@@ -457,7 +457,7 @@ WRONG = {
     ),
     "models for none": (["run", "--attach", "x:1", "--model", "a", "--model", "b"], 2, "2 --model for 1 server"),
     "two outputs": (["run", "--attach", "x:1", "--model", "m", "--json", "--events"], 2, "both want stdout"),
-    "nobody there": (["run", "--attach", "http://127.0.0.1:9", "--model", "m"], 3, "refused the connection"),
+    "nobody there": (["run", "--attach", "http://127.0.0.1:9", "--model", "m"], 3, "nothing answers at http://127.0.0.1:9"),
     "nobody to ask": (["run", "--attach", "http://127.0.0.1:9"], 3, "no server answers at"),
     "no such run": (["show", "77"], 2, "there is no database at"),
     "a wrong dial": (["mock", "--set", "ttft=5"], 2, "ttft_ms"),
@@ -482,7 +482,7 @@ def test_wrong_input_gets_one_clear_line(infertui: Command, case: str) -> None:
 def test_a_run_on_a_server_that_is_not_there_is_kept_as_failed(infertui: Command) -> None:
     run = infertui.run_json("--attach", "http://127.0.0.1:9", "--model", "m", code=3)
     assert (run["status"], run["valid"], run["calls"]) == ("failed", False, 0)
-    assert "refused the connection" in run["message"]
+    assert "nothing answers at" in run["message"]
     assert infertui.json("list", "runs")["runs"][0]["status"] == "failed"
 
 

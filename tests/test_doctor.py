@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infertui import doctor, settings
+from infertui import doctor, pid, settings
 from infertui.mock import Server
 from infertui.pid import alive
 from infertui.server import process, record
@@ -221,7 +221,7 @@ def test_a_server_is_not_sent_a_prompt_while_a_run_measures(
 ) -> None:
     write("theirs", kind="openai", model="mock", start=False, address=served().address)
     (home / "state" / "measuring").mkdir(parents=True)
-    (home / "state" / "measuring" / str(os.getpid())).write_text(str(started(os.getpid())))
+    (home / "state" / "measuring" / str(os.getpid())).write_text(str(pid.started(os.getpid())))
     (shown,) = infertui.json("server", "status", "theirs")["servers"]
     assert (shown["state"], shown["reason"]) == ("ready", "not asked for an answer while a run measures")
 

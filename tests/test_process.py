@@ -105,11 +105,7 @@ def test_what_a_server_started_elsewhere_ends_with_it(started: Callable[..., Pro
     server = started("breeding")
     both = pids(home, 2)
     server.stop()
-    if LINUX:
-        assert all(gone(pid) for pid in both)
-    else:  # no system but Linux hands orphans to their supervisor: they are found by their token
-        process.end_all(server.record)
-        assert all(gone(pid) for pid in both)
+    assert all(gone(pid) for pid in both)
 
 
 def test_how_a_server_ended_by_itself_is_known(started: Callable[..., Process]) -> None:
@@ -187,7 +183,7 @@ def owner(home: Path) -> Iterator[Callable[[str], Owner]]:
         assert each.process.stdout is not None
         each.process.stdout.close()
     for left in record.all_of():
-        process.end_all(left)
+        record.end_all(left)
 
 
 @pytest.mark.parametrize("mode", ["ok", "deaf", "breeding"])
@@ -196,7 +192,7 @@ def test_killing_the_owner_ends_the_server_at_once(owner: Callable[[str], Owner]
     held.kill()
     until(lambda: gone(held.supervisor))
     assert gone(held.servers[0])
-    until(lambda: all(gone(pid) for pid in held.servers), 1 if LINUX else 0)
+    until(lambda: all(gone(pid) for pid in held.servers))
     assert record.all_of() == []
 
 

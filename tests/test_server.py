@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -465,3 +466,178 @@ def test_two_infertuis_at_once_leave_each_others_servers_alone_and_say_so(
         child.communicate(timeout=30)
     assert child.returncode == 130
     nothing_is_left(infertui)
+
+
+def test_a_server_that_is_killed_in_the_last_block_is_never_done(infertui: Command, odd: Callable[..., None]) -> None:
+    odd("one", "ok")
+    with infertui.start("run", "one", "-n", "400", "--max-tokens", "20", "--events") as child:
+        assert child.stdout is not None
+        while '"measured"' not in child.stdout.readline():
+            pass
+        os.kill(pids(infertui)[0], signal.SIGKILL)
+        _, said = child.communicate(timeout=60)
+    assert child.returncode == 3
+    assert "one died (killed by SIGKILL)" in said
+    assert infertui.json("list", "runs")["runs"][0]["status"] == "failed"
+    nothing_is_left(infertui)
+
+
+def test_an_attached_server_that_goes_away_in_a_run_fails_it(infertui: Command, odd: Callable[..., None]) -> None:
+    odd("one", "ok")
+    assert infertui("server", "start", "one").returncode == 0
+    with infertui.start("run", "one", "-n", "400", "--max-tokens", "20", "--events") as child:
+        assert child.stdout is not None
+        while '"measured"' not in child.stdout.readline():
+            pass
+        ran = infertui("server", "stop", "one")
+        assert ran.returncode == 3  # a run may be using it
+        assert f"may be used by the run of pid {child.pid}" in last_line(ran)
+        assert infertui("server", "stop", "one", "--force").returncode == 0
+        _, said = child.communicate(timeout=60)
+    assert child.returncode == 3
+    assert "nothing answers at" in said
+    nothing_is_left(infertui)
+
+
+def test_ctrl_c_twice_does_not_wait_for_a_server_that_does_not_hear(
+    infertui: Command, odd: Callable[..., None]
+) -> None:
+    odd("deaf", "deaf", stop_s=60.0)
+    with infertui.start("run", "deaf", "-n", "1", "--max-tokens", "2", "--events") as child:
+        assert child.stdout is not None
+        while '"stopping"' not in child.stdout.readline():
+            pass
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=30)
+    nothing_is_left(infertui)
+
+
+def test_a_page_that_drips_does_not_hold_up_a_start(infertui: Command, write: Callable[..., None]) -> None:
+    command = [sys.executable, ODD, "dripping", str(infertui.folder / "pids")]
+    write("slow", kind="llama-server", model="embedded", command=command, ready_s=1.0)
+    ran = infertui("run", "slow", *QUICK)
+    assert "slow is not ready after 1 s" in last_line(ran)
+    nothing_is_left(infertui)
+
+
+def test_what_answers_at_the_port_has_to_be_the_server_that_was_started(
+    infertui: Command, write: Callable[..., None]
+) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    other = [sys.executable, ODD, "ok", str(infertui.folder / "pids"), "--port", str(port)]
+    code = f"import subprocess, time; subprocess.Popen({other!r}, start_new_session=True, env={{}}); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1.5)\n" + code]) as intruder:
+        write(
+            "mine",
+            kind="openai",
+            model="odd",
+            address=f"http://127.0.0.1:{port}",
+            command=[sys.executable, "-c", "import time; time.sleep(60)"],
+        )
+        ran = infertui("run", "mine", *QUICK)
+        for pid in pids(infertui):
+            os.kill(pid, signal.SIGKILL)
+        intruder.kill()
+    assert ran.returncode == 3
+    assert f"port {port} is in use by python" in last_line(ran)
+    assert "is not the server that was started" in last_line(ran)
+
+
+# Keys.
+
+
+def holds(infertui: Command, secret: str) -> list[Path]:
+    """Files under the test's folder that hold the secret, logs of servers apart."""
+    files = [path for path in infertui.folder.rglob("*") if path.is_file() and path.suffix != ".log"]
+    return [path for path in files if secret.encode() in path.read_bytes()]
+
+
+def test_a_key_that_the_server_says_again_is_neither_shown_nor_stored(
+    infertui: Command, odd: Callable[..., None]
+) -> None:
+    infertui.environment["ODD_KEY"] = "canary-4711"
+    odd("echo", "echoing", api_key_env="ODD_KEY")
+    ran = infertui("run", "echo", *QUICK)
+    assert ran.returncode == 3
+    assert "no such key: " in ran.stderr
+    assert "canary-4711" not in ran.stdout + ran.stderr
+    assert "canary-4711" not in infertui("show", "last", "--log").stdout
+    with contextlib.closing(sqlite3.connect(infertui.db)) as db:
+        ((log,),) = db.execute("SELECT log FROM start").fetchall()
+    assert b"Authorization: Bearer \xe2\x80\xa6" in zlib.decompress(log)
+    assert holds(infertui, "canary-4711") == []
+
+
+def test_a_key_with_a_line_end_is_said_without_it(infertui: Command, odd: Callable[..., None]) -> None:
+    infertui.environment["ODD_KEY"] = "canary-4711\r"
+    odd("one", "ok", api_key_env="ODD_KEY")
+    ran = infertui("run", "one", *QUICK)
+    assert ran.returncode == 2
+    assert "one.toml:4: api_key_env: the variable ODD_KEY holds characters that no HTTP header can carry" in last_line(
+        ran
+    )
+    assert "canary" not in ran.stderr + ran.stdout
+
+
+def test_the_environment_of_the_user_does_not_change_a_server(infertui: Command) -> None:
+    pytest.importorskip("xllamacpp")
+    infertui.environment |= {"LLAMA_API_KEY": "x", "LLAMA_ARG_CTX_SIZE": "512"}
+    environment = {**os.environb, **{key.encode(): value.encode() for key, value in infertui.environment.items()}}
+    environment[b"NOT_UTF_8"] = b"\xff"
+    command = [sys.executable, "-m", "infertui", "run", "embedded-llama", *QUICK, "--json"]
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=infertui.folder)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["runs"][0]["facts"]["settings"]["context"] == 4096
+
+
+# What is told to programs, and side by side.
+
+
+def test_lists_and_events_hold_what_has_to_be_said(infertui: Command) -> None:
+    pytest.importorskip("xllamacpp")
+    ran = infertui("run", "embedded-llama", *QUICK, "--events")
+    (began,) = [said for line in ran.stdout.splitlines() if (said := json.loads(line))["event"] == "run_started"]
+    (listed,) = infertui.json("list", "runs")["runs"]
+    assert began["caveats"] == listed["caveats"] == infertui.json("show", "1")["runs"][0]["caveats"]
+    assert "random weights" in began["caveats"][0]
+    assert infertui.json("show", "1")["runs"][0]["facts"]["threads"] >= 1
+
+
+def test_side_by_side_marks_what_is_no_whole_run(infertui: Command, odd: Callable[..., None]) -> None:
+    odd("bad", "dying")
+    odd("good", "ok")
+    infertui("run", "bad", "good", *QUICK)
+    shown = infertui("show", "1", "2")
+    assert shown.returncode == 0
+    (state,) = [line.split() for line in shown.stdout.splitlines() if line.startswith("State")]
+    assert state[1:] == ["failed", "done"] or state[1:] == ["failed", "not", "valid"]
+    assert any(line.split() == ["Good", "calls", "0", "of", "0", "2", "of", "2"] for line in shown.stdout.splitlines())
+
+
+def test_settings_that_name_no_profile_are_said_with_their_line(infertui: Command) -> None:
+    home = Path(infertui.environment["INFERTUI_HOME"])
+    home.mkdir()
+    (home / "settings.toml").write_text('# mine\nservers = ["embedded-lama"]\n')
+    ran = infertui("run", *QUICK)
+    assert ran.returncode == 2
+    assert "settings.toml:2: servers: no profile `embedded-lama`" in last_line(ran)
+    assert "embedded-llama" in last_line(ran)
+
+
+def test_a_fallback_that_cannot_be_used_costs_nothing(infertui: Command, odd: Callable[..., None]) -> None:
+    odd("good", "ok")
+    home = Path(infertui.environment["INFERTUI_HOME"])
+    (home / "settings.toml").write_text('servers = ["good"]\nfallback = "llama-server"\n')
+    ran = infertui("run", *QUICK)
+    assert ran.returncode == 0, ran.stderr
+    assert "! the fallback cannot be used: " in ran.stderr
+
+
+def test_what_is_not_part_of_a_start_does_not_start_another(infertui: Command) -> None:
+    same = server(profile_of("llama-server"))
+    assert server(profile_of("llama-server", temperature=1.0, about="x", ready_s=5.0)).digest() == same.digest()
+    assert server(profile_of("llama-server", slots=2)).digest() != same.digest()

@@ -23,8 +23,10 @@ class Seen:
         self.ttft: deque[float] = deque(maxlen=200)
         self.e2e: deque[float] = deque(maxlen=200)
         self.before = (0, 0)
+        self.failed = False
 
     def call(self, record: CallRecord) -> None:
+        self.failed = self.failed or not (record.good or record.outcome == "cancelled")
         if record.ttft_ms is not None:
             self.ttft.append(record.ttft_ms)
         if record.e2e_ms is not None:

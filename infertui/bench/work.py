@@ -43,7 +43,7 @@ from infertui.scenario.base import Scenario
 from infertui.scenario.plan import Block, digest
 from infertui.server.base import Begun, State
 from infertui.server.process import tail, text_of
-from infertui.store import Store, Writer
+from infertui.store import Store, Writer, now
 from infertui.telemetry import machine
 
 # A failure in warm-up that the next call would only repeat.
@@ -166,6 +166,9 @@ class Work:
         """A server's turn in a round."""
         if turn.failed or self.stop.soon:
             return
+        for other in self.turns:
+            if other is not turn:
+                await self._end_server(other)
         if turn.sender is None:
             await self._begin_server(turn)
         if not turn.failed and not self.stop.soon:
@@ -180,30 +183,28 @@ class Work:
                 await self._play(instead, number)
 
     async def _begin_server(self, turn: Turn) -> None:
-        for other in self.turns:
-            await self._end_server(other)
+        at = now()
         try:
             begun = await self._start(turn)
             endpoint = await self._aside(turn.server.endpoint)
-        except Interrupted:
+            target = Target(endpoint.url, turn.server.key())
+            target.keeps = await self._aside(lambda: turn.server.keeps_connections)
+        except Interrupted as error:
+            self._keep_failed(turn, at, str(error))
             return
         except InferTUIError as error:
             turn.failed = str(error)
             self.emit(Warned(run=turn.run, message=turn.failed))
-            log = turn.server.log
-            row = self.store.add_start(turn.run, "", 0, Start(), log, turn.failed)
-            self.store.set_log(row, text_of(log, LOG_BYTES))
+            self._keep_failed(turn, at, turn.failed)
             return
         for beside in turn.server.others():
             self._warn_once(turn, f"{beside.name} (pid {beside.pid}) runs beside it: `infertui server stop` ends it")
         if not begun.attached:
             turn.starts.append(begun.start)
-            turn.log = (self.store.add_start(turn.run, begun.url, begun.pid, begun.start, begun.log), begun.log)
+            turn.log = (self.store.add_start(turn.run, at, begun.url, begun.pid, begun.start, begun.log), begun.log)
         if endpoint.shown != turn.model:
             self.store.set_model(turn.run, endpoint.shown)
         profile = turn.server.profile
-        target = Target(endpoint.url, turn.server.key())
-        target.keeps = turn.server.keeps_connections
         turn.sender = Sender(
             target=target,
             api=api_of(endpoint.api),
@@ -227,6 +228,17 @@ class Work:
         if not turn.prepared and not turn.failed:
             await self._know(turn)
         turn.prepared = True
+
+    def _keep_failed(self, turn: Turn, at: str, why: str) -> None:
+        """A server that did not come to serve, with what it wrote."""
+        if log := turn.server.log:
+            row = self.store.add_start(turn.run, at, "", 0, Start(), log, why)
+            self._keep_log(turn, row, log)
+
+    def _keep_log(self, turn: Turn, row: int, log: str) -> None:
+        with contextlib.suppress(StoreError):
+            text = text_of(log, LOG_BYTES).decode("utf-8", "replace")
+            self.store.set_log(row, turn.server.hidden(text).encode())
 
     async def _start(self, turn: Turn) -> Begun:
         """Start a server, or attach to it, in another thread, so that Ctrl-C is heard meanwhile."""
@@ -254,7 +266,7 @@ class Work:
         """End what we started, and keep what it wrote. A server that was attached to goes on."""
         if turn.server.process is None:
             return
-        self._still_there(turn)
+        await self._still_there(turn)
         turn.sender = None
         held = turn.server.process
         self.emit(ServerChanged(run=turn.run, state="stopping", message="", elapsed_s=0.0))
@@ -268,8 +280,7 @@ class Work:
             self._warn(turn, f"{turn.server.name} did not end within {grace} of SIGTERM: it was killed")
         self.emit(ServerChanged(run=turn.run, state=State.STOPPED, message="", elapsed_s=0.0))
         row, path = turn.log
-        with contextlib.suppress(StoreError):
-            self.store.set_log(row, text_of(path, LOG_BYTES))
+        self._keep_log(turn, row, path)
 
     async def _know(self, turn: Turn) -> None:
         """What the server was, kept with its run."""
@@ -281,9 +292,11 @@ class Work:
         except StoreError as error:  # the calls matter more than what the server calls itself
             self._warn(turn, str(error))
 
-    def _still_there(self, turn: Turn) -> None:
-        """Whether a server that we started has outlived the block."""
-        if not turn.failed and (why := turn.server.died()):
+    async def _still_there(self, turn: Turn, asked: bool = True) -> None:
+        """Whether the server has outlived the block. One that is not ours is asked only when a call of it failed."""
+        if turn.failed or not (asked or turn.server.process is not None):
+            return
+        if why := await self._aside(turn.server.died):
             turn.failed = why
             self.emit(Warned(run=turn.run, message=why))
 
@@ -328,6 +341,7 @@ class Work:
 
         def ended(done: Done) -> None:
             record, reads = done.record, done.reads
+            record.message = turn.server.hidden(record.message)
             if record.role == "alone" and record.ttft_ms is not None:
                 turn.unloaded_ttft_ms[record.prompt_hash] = record.ttft_ms
             elif record.role == "measured":
@@ -343,7 +357,7 @@ class Work:
                 record,
                 (reads.at_us, reads.pieces, reads.sent_us),
                 msgspec.json.encode(prompts[record.name].messages),
-                (done.text, done.thought),
+                (turn.server.hidden(done.text), turn.server.hidden(done.thought)),
                 lambda stored: self.emit(CallEnded(run=turn.run, call=record, stored=stored)),
             )
 
@@ -359,7 +373,7 @@ class Work:
         elapsed = (time.perf_counter_ns() - began) / 1e9
         await self._flush()
         self.emit(BlockEnded(run=turn.run, role=block.role, round=block.round, elapsed_s=elapsed))
-        self._still_there(turn)
+        await self._still_there(turn, seen.failed)
         for other in measuring():
             if other != os.getpid():
                 said = f"another InferTUI (pid {other}) measures on this machine: both disturb each other"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from infertui.cli.shared import db_option, json_option, opened
-from infertui.errors import Interrupted, UsageError
+from infertui.errors import InferTUIError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from infertui.bench import Asked
@@ -134,7 +134,7 @@ def run(
     kept = user() if not (profiles or urls) else None
     spare = of_settings("fallback", kept.fallback) if kept is not None and kept.fallback else None
     baseline = of_settings("baseline", kept.baseline).name if kept is not None and kept.baseline else ""
-    _prepare(chosen, spare)
+    spare = _prepare(chosen, spare)
     plan = Asked(
         servers=chosen,
         fallback=spare,
@@ -174,10 +174,14 @@ def _sweep() -> None:
     sweep(lambda said: click.echo(said, err=True))
 
 
-def _prepare(chosen: tuple[Profile, ...], spare: Profile | None) -> None:
-    """What is wrong with a profile or its model is said before anything starts; so is it when no engine is there."""
+def _prepare(chosen: tuple[Profile, ...], spare: Profile | None) -> Profile | None:
+    """What is wrong with a profile or its model is said before anything starts; so is it when no engine is there.
+
+    Returns the fallback, if it can be one.
+    """
     from infertui.server import server
     from infertui.server.base import NotInstalled
+    from infertui.text import plain
 
     missing = []
     for each in chosen:
@@ -186,9 +190,14 @@ def _prepare(chosen: tuple[Profile, ...], spare: Profile | None) -> None:
         except NotInstalled as error:
             missing.append(error)
     if spare is not None:
-        server(spare).prepare()
-    elif len(missing) == len(chosen):
+        try:
+            server(spare).prepare()
+        except InferTUIError as error:
+            click.echo(f"! the fallback cannot be used: {plain(str(error), 600)}", err=True)
+            spare = None
+    if spare is None and len(missing) == len(chosen):
         raise missing[0] if len(missing) == 1 else NotInstalled("no engine is installed", NONE)
+    return spare
 
 
 def _run(plan: Asked, db: str | None, events: bool) -> tuple[list[Report], bool]:

@@ -212,6 +212,7 @@ def stop(profiles: tuple[str, ...], every: bool, force: bool) -> None:
     infertui server stop embedded-llama
     infertui server stop --all
     """
+    from infertui.pid import measuring
     from infertui.server import record
 
     if bool(profiles) == every:
@@ -222,8 +223,8 @@ def stop(profiles: tuple[str, ...], every: bool, force: bool) -> None:
         if not found:
             _say("nothing to stop: no server that InferTUI has started runs")
         for known in found:
-            if known.owner and not force:
-                _say(f"{known.name} (pid {known.pid}) belongs to a run of pid {known.owner}: left running")
+            if (pid := known.owner or next(iter(measuring()), 0)) and not force:
+                _say(f"{known.name} (pid {known.pid}) {_used(known, pid)}: left running")
             else:
                 _end(known)
         return
@@ -231,8 +232,8 @@ def stop(profiles: tuple[str, ...], every: bool, force: bool) -> None:
     errors = [_not_running(name) for name, found in chosen.items() if not found]
     for found in chosen.values():
         for known in found:
-            if known.owner and not force:
-                told = f"{known.name} (pid {known.pid}) belongs to a run of pid {known.owner}: stop that run"
+            if (pid := known.owner or next(iter(measuring()), 0)) and not force:
+                told = f"{known.name} (pid {known.pid}) {_used(known, pid)}: stop that run"
                 errors.append(ServerError(told, "--force ends the server under it"))
             else:
                 _end(known)
@@ -240,6 +241,10 @@ def stop(profiles: tuple[str, ...], every: bool, force: bool) -> None:
         _say(f"infertui: {error}")
     if errors:
         raise errors[-1]
+
+
+def _used(known: Record, pid: int) -> str:
+    return f"belongs to a run of pid {pid}" if known.owner else f"may be used by the run of pid {pid}"
 
 
 def _end(known: Record) -> None:

@@ -19,17 +19,22 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from infertui.errors import ServerError, UsageError
+from infertui.errors import Interrupted, ServerError, UsageError
 from infertui.metric import Start
 from infertui.profile import Profile
 from infertui.server import http, process, record
 from infertui.server.model import Form, Model, NotHere, find
 from infertui.server.process import Ended, Process
+from infertui.server.proof import one_token, proves, refusal
 from infertui.server.record import Record
 from infertui.text import plain
 
 LOOPBACK = "127.0.0.1"
 PROBE_S = 3.0
+STARTED_FROM = (
+    *("kind", "address", "command", "model", "slots", "context", "threads", "gpu_layers", "flags", "env"),
+    *("api_key_env", "trust_remote_code"),
+)
 DEATH_S = 3.0  # until a supervisor has told of one
 RETRIES = 3  # of a start whose free port somebody else took in the meantime
 RANDOM_WEIGHTS = "random weights made on the spot: times and counts are real, the text means nothing"
@@ -109,10 +114,6 @@ def free_threads() -> int:
     return max(1, min(psutil.cpu_count(logical=False) or usable, usable - 1))
 
 
-def refusal(status: int, text: str) -> str:
-    return f"a one-token request gets {status}: {plain(text, 200) or 'nothing'}"
-
-
 class Server(ABC):
     """A server as a profile wants it, whether it runs or not."""
 
@@ -122,12 +123,13 @@ class Server(ABC):
     port: ClassVar[int]  # where its users usually have it
     form: ClassVar[Form]  # of the models it reads
     can: ClassVar[Can] = Can()
+    cleared: ClassVar[tuple[str, ...]] = ("LLAMA_ARG_",)  # beginnings of variables that would change it in silence
     health_lies: ClassVar[bool] = False  # says that it is well while it still loads
     headers_mean_loaded: ClassVar[bool] = False  # the headers of a first streamed answer come when the model is there
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self.url = profile.address.rstrip("/")
+        self.url = profile.address.rstrip("/").removesuffix("/v1")
         self.process: Process | None = None
         self.attached = False
         self.known: Record | None = None  # of one that we, or an InferTUI before us, started
@@ -184,12 +186,12 @@ class Server(ABC):
 
     def probe(self) -> Health:
         """One look at a server that listens."""
-        response = http.get(self.url, "/health", self.key(), PROBE_S)
-        if response.status_code == 503:
+        answer = http.get(self.url, "/health", self.key(), PROBE_S)
+        if answer.status == 503:
             return Health(State.LOADING)
-        if response.status_code == 200:
+        if answer.status == 200:
             return Health(State.READY)
-        return Health(State.ERROR, f"/health answers {response.status_code}: {plain(response.text, 120)}")
+        return Health(State.ERROR, f"/health answers {answer.status}: {plain(answer.text, 120)}")
 
     # What all share.
 
@@ -212,7 +214,16 @@ class Server(ABC):
         return None
 
     def key(self) -> str:
-        return os.environ.get(self.profile.api_key_env, "") if self.profile.api_key_env else ""
+        key = os.environ.get(self.profile.api_key_env, "") if self.profile.api_key_env else ""
+        if key and not (key.isascii() and key.isprintable() and " " not in key):  # its value is no part of the message
+            said = f"the variable {self.profile.api_key_env} holds characters that no HTTP header can carry"
+            raise self.wrong("api_key_env", said, "look for a line end in it")
+        return key
+
+    def hidden(self, text: str) -> str:
+        """A text of the server's without the key that we sent it."""
+        key = os.environ.get(self.profile.api_key_env, "") if self.profile.api_key_env else ""
+        return text.replace(key, "…") if key else text
 
     def find(self) -> Program:
         """The program that starts it. NotInstalled says what to do where there is none."""
@@ -261,8 +272,7 @@ class Server(ABC):
     def models(self, url: str = "") -> list[str]:
         """The names that it offers, in its order."""
         url = url or self.url
-        names = [item["id"] for item in http.listed(http.get(url, "/v1/models", self.key()), url)]
-        return [name.encode("utf-8", "replace").decode() for name in names]
+        return http.listed(http.get(url, "/v1/models", self.key()), url)
 
     def pids(self) -> list[int]:
         """The processes that make it up, where we know them."""
@@ -315,27 +325,20 @@ class Server(ABC):
         try:
             health = self.probe()
             if health.state is State.READY and self.health_lies:
-                status, text = self.one_token(PROBE_S, lambda status: None)
-                if status == 503:
+                answer = one_token(self, PROBE_S, lambda status: None)
+                if answer.status == 503:
                     return Health(State.LOADING)
-                if status != 200:
-                    return Health(State.ERROR, refusal(status, text))
+                if not proves(answer):
+                    return Health(State.ERROR, refusal(answer))
             return health
         except ServerError as error:
             return Health(State.LOADING, error.message)
-
-    def one_token(self, timeout_s: float, on_headers: Callable[[int], None]) -> tuple[int, str]:
-        body: dict[str, Any] = {"model": self.asked(), "max_tokens": 1, "temperature": 0, "stream": True}
-        if self.profile.api == "completions":
-            path, body["prompt"] = "/v1/completions", "Say yes."
-        else:
-            path, body["messages"] = "/v1/chat/completions", [{"role": "user", "content": "Say yes."}]
-        return http.post_streamed(self.url, path, body, self.key(), timeout_s, on_headers)
 
     # From nothing to a server that serves.
 
     def prepare(self) -> None:
         """All that can be known to be wrong before anything is started."""
+        self.key()
         self.model()
         if self.form != "any":
             self.endpoint()
@@ -344,12 +347,25 @@ class Server(ABC):
 
     def start(self, changed: Changed = lambda state, reason: None, detached: bool = False) -> Begun:
         """Attach to what runs already, else start it and wait until it answers. A ServerError says why it does not."""
+        try:
+            if not detached:
+                return self._attached_or_started(changed, detached)
+            with record.claimed(self.digest(), lambda: not self.cancelled):
+                return self._attached_or_started(changed, detached)
+        except ServerError as error:
+            if self.cancelled:  # what a server says on its way down is no news
+                raise Interrupted(f"{self.name}: stopped while it was loading") from None
+            raise type(error)(self.hidden(error.message), error.hint) from None
+        except OSError as error:
+            raise ServerError(f"{self.name} cannot be started: {error.strerror or error}") from None
+
+    def _attached_or_started(self, changed: Changed, detached: bool) -> Begun:
         if (running := self.running()) is not None:
             self.url, self.attached = running, True
             changed(State.READY, f"attached to {running}, which runs already")
             return Begun(url=running, attached=True)
         if not self.profile.start:
-            raise ServerError(f"{self.name}: nothing answers at {self.url}", "start it, or check its address")
+            raise ServerError(f"nothing answers at {self.url}", "start it, or check its address")
         program = self.find()
         self.model()
         for left in reversed(range(RETRIES)):
@@ -367,6 +383,9 @@ class Server(ABC):
         """The address of a server that is as the profile wants it and runs already. One that is unlike is an error."""
         if not self.profile.address:
             known = self.recorded()
+            while known is not None and not known.ready and known.supervised() and not self.cancelled:
+                time.sleep(0.1)  # `infertui server start` is about to have it
+                known = self.recorded()
             self.known = known if known is not None and known.ready else None
             return self.known.url if self.known is not None else None
         host, port = host_port(self.url)
@@ -398,11 +417,13 @@ class Server(ABC):
         return [known for known in record.all_of() if known.owner == 0 and known.url != self.url and known.serves()]
 
     def digest(self) -> str:
-        return hashlib.blake2b(msgspec.json.encode(self.profile), digest_size=8).hexdigest()
+        """What it is started from: of a profile all that makes another server of it."""
+        started_from = [getattr(self.profile, key) for key in STARTED_FROM]
+        return hashlib.blake2b(msgspec.json.encode(started_from, order="sorted"), digest_size=8).hexdigest()
 
     def _started(self, program: Program, port: int, changed: Changed, detached: bool) -> Begun:
         command = self.command(program, port)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA_ARG_")}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(self.cleared)}
         self.log = str(process.new_log(self.profile.name))
         known = Record(
             id=record.new_id(),
@@ -414,17 +435,17 @@ class Server(ABC):
             token=record.new_id(),
             profile=self.digest(),
             version=program.version,
-            command=tuple(command),
+            command=tuple(part.encode("utf-8", "replace").decode() for part in command),
         )
         changed(State.LOADING, "starting")
-        began = time.perf_counter_ns()
+        http.prepared()
         environment = {**kept, **self.environment(), **self.profile.env}
         self.process = Process.start(known, command, environment, self.profile.stop_s, detached)
         self.known = self.process.record
         try:
             from infertui.server.waiting import Waiting
 
-            begun = Waiting(self, self.process, began, changed).begun()
+            begun = Waiting(self, self.process, changed).begun()
         except BaseException:
             self.stop()
             raise
@@ -446,13 +467,15 @@ class Server(ABC):
     def died(self) -> str:
         """Why it is gone, when it is: the reason in a line."""
         if self.process is None:
+            if self.attached and not process.listens(*host_port(self.url), within_s=PROBE_S):
+                return f"nothing answers at {self.url} any more"
             return ""
         until = time.monotonic() + DEATH_S
         while (ended := self.process.poll()) is None:
             if self.process.record.serves() or time.monotonic() > until:
                 return ""
             time.sleep(0.01)  # its supervisor is about to say how
-        return f"{self.name} died ({ended}): {process.last_words(self.process.record.log)}"
+        return self.hidden(f"{self.name} died ({ended}): {process.last_words(self.process.record.log)}")
 
     def stop(self) -> Ended | None:
         """End what we started; what runs otherwise is left alone. How it ended, if it was ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ from infertui.server.base import PROBE_S, Can, Program, Server, free_threads
 
 BREW = ("/opt/homebrew/bin", "/usr/local/bin", "/home/linuxbrew/.linuxbrew/bin")
 
+NO_BUILD = "b0-unknown"  # what the server out of the wheel says of itself
+
 
 class LlamaServer(Server):
     kind: ClassVar = "llama-server"
@@ -22,6 +25,7 @@ class LlamaServer(Server):
     install: ClassVar = "pip install 'infertui[llama]', or brew install llama.cpp"
     port: ClassVar = 8080
     form: ClassVar = "gguf"
+    cleared: ClassVar = ("LLAMA_ARG_", "LLAMA_API_KEY")
     can: ClassVar = Can(exact_length=True, metrics=True, native="llama.cpp")
 
     def installed(self) -> Program | None:
@@ -52,23 +56,26 @@ class LlamaServer(Server):
     @property
     def keeps_connections(self) -> bool:
         """The wheel's server promises to, and closes each after a stream."""
-        return not self.version().startswith("xllamacpp")
+        ours = self.version().startswith("xllamacpp")
+        return not ours and not (self.attached and self.settings().get("build") == NO_BUILD)
 
     def environment(self) -> dict[str, str]:
         return {"LLAMA_API_KEY": key} if (key := self.key()) else {}
 
     def is_this(self, url: str) -> bool:
-        response = http.get(url, "/props", self.key(), PROBE_S)
-        return "build_info" in http.object_of(response) or response.headers.get("server") == "llama.cpp"
+        answer = http.get(url, "/props", self.key(), PROBE_S)
+        return "build_info" in answer.object() or answer.server == "llama.cpp"
 
     def serves(self, url: str) -> bool:
-        path = http.object_of(http.get(url, "/props", self.key())).get("model_path")
-        if isinstance(path, str) and path and self.model().place:
+        path = http.get(url, "/props", self.key()).object().get("model_path")
+        if isinstance(path, str) and path:
+            if os.path.isabs(path):
+                return os.path.realpath(path) == os.path.realpath(self.model().place)
             return Path(path).name == Path(self.model().place).name
         return super().serves(url)
 
     def settings(self) -> dict[str, Any]:
-        props = http.object_of(http.get(self.url, "/props", self.key()))
+        props = http.get(self.url, "/props", self.key()).object()
         inner = props.get("default_generation_settings")
         told = {
             "build": props.get("build_info"),
@@ -76,7 +83,8 @@ class LlamaServer(Server):
             "context": inner.get("n_ctx") if isinstance(inner, dict) else None,
             "quant": props.get("model_ftype"),
         }
-        return {key: value for key, value in told.items() if isinstance(value, str | int) and value != ""}
+        known = {key: value for key, value in told.items() if isinstance(value, str | int) and value != ""}
+        return {key: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for key, v in known.items()}
 
 
 def _version(place: str) -> str:

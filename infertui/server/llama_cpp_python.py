@@ -17,6 +17,7 @@ class LlamaCppPython(Server):
     install: ClassVar = "pip install 'llama-cpp-python[server]' (it is compiled: a quarter of an hour)"
     port: ClassVar = 8000
     form: ClassVar = "gguf"
+    cleared: ClassVar = ("LLAMA_ARG_", "API_KEY")
     can: ClassVar = Can(parallel=False, stream_usage=False)
 
     def installed(self) -> Program | None:
@@ -49,15 +50,15 @@ class LlamaCppPython(Server):
         return {"API_KEY": key} if (key := self.key()) else {}
 
     def is_this(self, url: str) -> bool:
-        info = http.object_of(http.get(url, "/openapi.json", self.key(), PROBE_S)).get("info")
+        info = http.get(url, "/openapi.json", self.key(), PROBE_S).object().get("info")
         return isinstance(info, dict) and "llama.cpp Python API" in str(info.get("title"))
 
     def probe(self) -> Health:
         """It listens only once the model is there. `/v1/models` would wait for a generation under way."""
-        response = http.get(self.url, "/openapi.json", self.key(), PROBE_S)
-        if response.status_code == 200:
+        answer = http.get(self.url, "/openapi.json", self.key(), PROBE_S)
+        if answer.status == 200:
             return Health(State.READY)
-        return Health(State.ERROR, f"/openapi.json answers {response.status_code}")
+        return Health(State.ERROR, f"/openapi.json answers {answer.status}")
 
     def caveats(self) -> list[str]:
         told = super().caveats()

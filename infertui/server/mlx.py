@@ -85,19 +85,24 @@ class MlxServer(Server):
         return told
 
     def asked(self) -> str:
-        """The model it was started with: any other spelling makes it load the same weights again."""
-        return "default_model"
+        """The model it was started with: any other spelling makes it load the same weights again.
+
+        Of a server that others started only a folder can be told to be that; a repository is asked for by its name.
+        """
+        unsure = self.attached and self.known is None and not os.path.isabs(self.model().place)
+        return self.model().place if unsure else "default_model"
 
     def is_this(self, url: str) -> bool:
-        response = http.get(url, "/health", self.key(), PROBE_S)
-        return "BaseHTTP" in response.headers.get("server", "") and response.text.startswith('{"status"')
+        answer = http.get(url, "/health", self.key(), PROBE_S)
+        return "BaseHTTP" in answer.server and answer.text.startswith('{"status"')
 
     def serves(self, url: str) -> bool:
-        return self.model().place in self.models(url)
+        place = self.model().place
+        return any(name == place or os.path.realpath(name) == os.path.realpath(place) for name in self.models(url))
 
     def probe(self) -> Health:
-        response = http.get(self.url, "/health", self.key(), PROBE_S)
-        if response.status_code == 503:
+        answer = http.get(self.url, "/health", self.key(), PROBE_S)
+        if answer.status == 503:
             return Health(State.ERROR, "its generation thread has died, most likely while loading the model")
         return Health(State.READY)
 

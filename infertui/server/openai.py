@@ -57,7 +57,7 @@ class OpenAIServer(Server):
         return self.url if process.listens(*host_port(self.url), within_s=PROBE_S) else None
 
     def is_this(self, url: str) -> bool:
-        return http.get(url, "/v1/models", self.key(), PROBE_S).status_code == 200
+        return http.get(url, "/v1/models", self.key(), PROBE_S).status == 200
 
     def serves(self, url: str) -> bool:
         return not self.profile.model or super().serves(url)
@@ -96,8 +96,8 @@ def only_model(names: list[str], url: str) -> str:
 
 def native(url: str, api_key: str = "") -> Literal["llama.cpp", "ollama"] | None:
     """Whose own API this server speaks: llama.cpp's, Ollama's, or none that we know."""
-    if "version" in http.object_of(http.get(url, "/api/version", api_key)):
+    if "version" in http.get(url, "/api/version", api_key).object():
         return "ollama"
-    if "build_info" in http.object_of(http.get(url, "/props", api_key)):
+    if "build_info" in http.get(url, "/props", api_key).object():
         return "llama.cpp"
     return None

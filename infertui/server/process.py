@@ -11,10 +11,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import msgspec
 
@@ -23,11 +23,8 @@ from infertui.pid import started
 from infertui.server import record
 from infertui.server.record import Record
 from infertui.server.supervisor import Spec, Told
-from infertui.settings import state_folder
+from infertui.settings import home_folder, state_folder
 from infertui.text import plain
-
-if TYPE_CHECKING:
-    import psutil
 
 LOGS_KEPT = 50
 SPAWN_S = 20.0
@@ -57,6 +54,7 @@ class Process:
     def __init__(self, known: Record, supervisor: subprocess.Popen[bytes], grace_s: float) -> None:
         self.record = known
         self.ended: Ended | None = None
+        self.begun_ns = 0  # perf_counter_ns when it was let go
         self._supervisor = supervisor
         self._grace_s = grace_s
         self._heard = b""
@@ -74,7 +72,8 @@ class Process:
         if not detached:
             me = os.getpid()
             known = msgspec.structs.replace(known, owner=me, owner_started=started(me) or time.time())
-        spec = Spec(known, list(command), dict(environment), grace_s, detached)
+        variables = [(os.fsencode(key), os.fsencode(value)) for key, value in environment.items()]
+        spec = Spec(known, [os.fsencode(part) for part in command], variables, grace_s, detached)
         with _log(known.log) as log:
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "infertui.server.supervisor"],
@@ -82,6 +81,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, **({"INFERTUI_HOME": str(home)} if (home := home_folder()) else {})},
                 cwd="/",  # no folder of the user's is held, and none shadows a module
             )
         process = cls(known, supervisor, grace_s)
@@ -99,7 +99,7 @@ class Process:
             process._let_go()
             why = told.error if told is not None else f"its supervisor said nothing: {last_words(known.log)}"
             raise ServerError(f"{known.name} cannot be started: {plain(why)}")
-        process.record = told.record
+        process.record, process.begun_ns = told.record, told.begun_ns
         return process
 
     def _let_go(self) -> None:
@@ -112,6 +112,7 @@ class Process:
         except subprocess.TimeoutExpired:
             self._supervisor.kill()
             self._supervisor.wait()
+            record.end_all(self.record)
 
     def _told(self, within_s: float) -> Told | None:
         """The next line of the supervisor, if there is one within that time."""
@@ -135,7 +136,7 @@ class Process:
                 self.ended = Ended(told.exit, told.killed)
                 self._let_go()
             elif self._supervisor.poll() is not None:
-                end_all(self.record)
+                record.end_all(self.record)
                 self.ended = Ended(-signal.SIGKILL, True, "its supervisor was killed, and it with it")
                 self._let_go()
         return self.ended
@@ -150,7 +151,7 @@ class Process:
             self.ended = Ended(told.exit, told.killed)
         else:
             self._supervisor.kill()
-            end_all(self.record)
+            record.end_all(self.record)
             self.ended = Ended(-signal.SIGKILL, True)
         self._let_go()
         return self.ended
@@ -190,40 +191,7 @@ def stop(known: Record, grace_s: float = 10.0) -> None:
         if known.supervised():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(known.supervisor, signal.SIGKILL)
-    end_all(known)
-
-
-def end_all(known: Record) -> bool:
-    """SIGKILL to everything of a server that is still there, and forget it; whether there was anything."""
-    met = False
-    for _ in range(100):
-        members = _members(known)
-        if not members:
-            break
-        met = True
-        for process in members:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(process.pid, signal.SIGKILL)
-        time.sleep(0.02)
-    record.remove(known.id)
-    return met
-
-
-def _members(known: Record) -> list[psutil.Process]:
-    """The processes of a server: those that carry its token, and the group of its first one while that lives."""
-    import psutil
-
-    found = []
-    group = known.pid if known.serves() else -1
-    me = os.getuid()
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.uids().real != me or process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            ours = os.getpgid(process.pid) == group or process.pid == group
-            if ours or process.environ().get(record.TOKEN) == known.token:
-                found.append(process)
-    return found
+    record.end_all(known)
 
 
 def tree(pid: int) -> list[int]:
@@ -244,7 +212,11 @@ def sweep(say: Callable[[str], None]) -> None:
         until = time.monotonic() + 15
         while known.supervised() and known.owner and time.monotonic() < until:  # it is ending the server now
             time.sleep(0.05)
-        if end_all(known) and known.owner:
+        met = record.end_all(known)
+        if known.supervised():  # one that was stopped in its tracks, and would start nothing any more
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(known.supervisor, signal.SIGKILL)
+        if met:
             say(f"ended {known.name} (pid {known.pid}), left behind by an InferTUI that was killed")
 
 
@@ -265,14 +237,25 @@ def listens(host: str, port: int, within_s: float = 0.5) -> bool:
 
 def holder(port: int) -> str:
     """Who listens on a port of this machine, as far as we may know."""
+    return next((f"{plain(name, 40)} (pid {pid})" for pid, name in _listeners(port)), "a program of another user")
+
+
+def _listeners(port: int) -> Iterator[tuple[int, str]]:
+    """The processes that hold a listening socket on a port, of those that we may look into."""
     import psutil
 
     for process in psutil.process_iter(["pid", "name"]):
         with contextlib.suppress(psutil.Error, OSError):
-            for socket_ in process.net_connections(kind="tcp"):
-                if socket_.status == psutil.CONN_LISTEN and socket_.laddr.port == port:
-                    return f"{plain(process.info['name'], 40)} (pid {process.info['pid']})"
-    return "a program of another user"
+            sockets = process.net_connections(kind="tcp")
+            if any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets):
+                yield process.info["pid"], process.info["name"]
+
+
+def stranger(port: int, known: Record) -> str:
+    """Who holds the port of a server that we started, when it is somebody else; empty as long as nothing says so."""
+    held = list(_listeners(port))
+    ours = {*tree(known.pid), *(member.pid for member in record.members(known))} if held else set()
+    return "" if not held or any(pid in ours for pid, _ in held) else f"{plain(held[0][1], 40)} (pid {held[0][0]})"
 
 
 # Logs.
@@ -316,7 +299,7 @@ def text_of(path: str, most: int) -> bytes:
 
 
 # What a server says about its end is often followed by how it cleans up.
-_TROUBLE = re.compile(r"error|fail|invalid|cannot|unable|not found|no such|exception|denied|memory|unknown", re.I)
+_TROUBLE = re.compile(r"error|fail|invalid|cannot|unable|not found|no such|exception|denied|out of memory", re.I)
 
 
 def last_words(path: str, lines: int = 3) -> str:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from infertui.pid import alive
 from infertui.settings import state_folder
+
+if TYPE_CHECKING:
+    import psutil
 
 TOKEN = "INFERTUI_SERVER"  # the variable that marks every process of a server, whatever group it puts itself into
 
@@ -43,8 +51,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return alive(self.supervisor, self.supervisor_started)
 
     def owned(self) -> bool:
-        """Whether somebody still answers for it."""
-        return self.owner == 0 or alive(self.owner, self.owner_started)
+        """Whether somebody still answers for it. One that is to stay is its supervisor's until it is ready."""
+        if self.owner == 0:
+            return self.ready or self.supervised()
+        return alive(self.owner, self.owner_started)
 
 
 def folder() -> Path:
@@ -69,6 +79,20 @@ def write(record: Record) -> None:
     os.replace(draft, place)
 
 
+@contextlib.contextmanager
+def claimed(name: str, wanted: Callable[[], bool]) -> Iterator[None]:
+    """One at a time, of all processes, as long as it is wanted: who comes second finds what the first has made."""
+    folder().mkdir(parents=True, exist_ok=True)
+    with open(folder() / f"{name}.lock", "w") as lock:
+        while wanted():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.1)
+        yield
+
+
 def remove(id: str) -> None:
     with contextlib.suppress(OSError):
         path_of(id).unlink()
@@ -81,3 +105,36 @@ def all_of() -> list[Record]:
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             found.append((place.stat().st_mtime_ns, msgspec.json.decode(place.read_bytes(), type=Record)))
     return [record for _, record in sorted(found, key=lambda each: each[0])]
+
+
+def end_all(known: Record) -> bool:
+    """SIGKILL to everything of a server that is still there, and forget it; whether there was anything."""
+    met = False
+    for _ in range(100):
+        found = members(known)
+        if not found:
+            break
+        met = True
+        for process in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, signal.SIGKILL)
+        time.sleep(0.02)
+    remove(known.id)
+    return met
+
+
+def members(known: Record) -> list[psutil.Process]:
+    """The processes of a server: those that carry its token, and the group of its first one while that lives."""
+    import psutil
+
+    found = []
+    group = known.pid if known.serves() else -1
+    me = os.getuid()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.uids().real != me or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            ours = os.getpgid(process.pid) == group or process.pid == group
+            if ours or process.environ().get(TOKEN) == known.token:
+                found.append(process)
+    return found

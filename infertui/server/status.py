@@ -77,6 +77,15 @@ def statuses(profiles: Sequence[Profile], records: Sequence[Record], within_s: f
     return found
 
 
+def _since(pid: int) -> float | None:
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
 def _status(profile: Profile, known: Record | None, health: Health, model: str = "") -> Status:
     told = Status(profile=profile.name, kind=profile.kind, state=health.state, reason=health.reason)
     if known is None:
@@ -88,7 +97,7 @@ def _status(profile: Profile, known: Record | None, health: Health, model: str =
         address=known.url,
         model=known.model,
         pid=known.pid,
-        since=known.pid_started,
+        since=_since(known.pid),
         owner="run" if known.owner else "nobody",
         owner_pid=known.owner or None,
         log=known.log,

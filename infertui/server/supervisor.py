@@ -36,8 +36,8 @@ class Spec(msgspec.Struct, frozen=True):
     """What to start. `detached`: the server outlives who asked for it, from when it is told `leave`."""
 
     record: Record
-    command: list[str]
-    environment: dict[str, str]
+    command: list[bytes]  # in the bytes of the system: not everything there is UTF-8
+    environment: list[tuple[bytes, bytes]]
     grace_s: float
     detached: bool
 
@@ -46,6 +46,7 @@ class Told(msgspec.Struct, omit_defaults=True):
     """A line to the owner: that the server was started, why it was not, or how it ended."""
 
     record: Record | None = None
+    begun_ns: int = 0  # perf_counter_ns, the same for all processes, when the server was let go
     error: str = ""
     exit: int | None = None  # as subprocess has it: negative for a signal
     killed: bool = False  # it did not end on SIGTERM within the grace
@@ -82,7 +83,8 @@ def _fork(spec: Spec, log: int) -> tuple[int, int, int]:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            os.execvpe(spec.command[0], spec.command, {**spec.environment, record.TOKEN: spec.record.token})
+            token = (record.TOKEN.encode(), spec.record.token.encode())
+            os.execvpe(spec.command[0], spec.command, dict([*spec.environment, token]))
     except OSError as error:
         os.write(fail, (error.strerror or str(error)).encode())
     finally:
@@ -151,8 +153,12 @@ class _Held:
                 time.sleep(0.01)
 
 
+def _hands_us_orphans() -> bool:
+    return LINUX and os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+
+
 def _children() -> list[int]:
-    if not LINUX:
+    if not _hands_us_orphans():
         return []
     with contextlib.suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
         return [int(pid) for pid in file.read().split()]
@@ -190,16 +196,19 @@ def supervise(spec: Spec) -> int:
         _tell(Told(error=f"cannot write {record.path_of(known.id)}: {error.strerror}"))
         return 1
     try:
+        begun_ns = time.perf_counter_ns()
         os.write(go, b"g")
         os.close(go)
         if why := os.read(failed, 4096):
             held.wait(time.monotonic() + 5)
-            _tell(Told(error=f"{spec.command[0]}: {why.decode(errors='replace')}"))
+            _tell(Told(error=f"{os.fsdecode(spec.command[0])}: {why.decode(errors='replace')}"))
             return 1
-        _tell(Told(record=known))
+        _tell(Told(record=known, begun_ns=begun_ns))
         killed = _hold(held, spec, asked)
         _tell(Told(exit=held.exit if held.exit is not None else -signal.SIGKILL, killed=killed))
     finally:
+        if not _hands_us_orphans():  # then what put itself into a session of its own is known by its token alone
+            record.end_all(known)
         record.remove(known.id)
     return 0
 

@@ -8,8 +8,9 @@ from typing import NoReturn
 from infertui.errors import Interrupted, ServerError
 from infertui.metric import Start
 from infertui.server import process
-from infertui.server.base import Begun, Changed, Health, Server, State, host_port, refusal
+from infertui.server.base import Begun, Changed, Health, Server, State, host_port
 from infertui.server.process import Process
+from infertui.server.proof import one_token, proves, refusal
 
 OFTEN_S = 0.01  # a look at whether it listens
 SELDOM_S = 0.1  # a look at whether it has its model, which costs it a request
@@ -19,10 +20,9 @@ MAY_PASS = (429, 502, 503, 504)
 class Waiting:
     """For a listening socket, a model and a first answer, in that order."""
 
-    def __init__(self, server: Server, held: Process, began_ns: int, changed: Changed) -> None:
+    def __init__(self, server: Server, held: Process, changed: Changed) -> None:
         self.server = server
         self.held = held
-        self.began_ns = began_ns
         self.changed = changed
         self.until = time.monotonic() + server.profile.ready_s
         self.stamps_ms: dict[str, float] = {}
@@ -39,6 +39,10 @@ class Waiting:
             self._still_wanted()
             time.sleep(pause)
             pause = min(pause * 1.1, SELDOM_S)
+        self._still_wanted()  # it may have answered and died
+        if stranger := process.stranger(host_port(self.server.url)[1], self.held.record):
+            port = host_port(self.server.url)[1]
+            self._give_up(f"port {port} is in use by {stranger}: what answers there is not the server that was started")
         self.changed(State.READY, "")
         start = Start(
             accept_ms=self.stamps_ms["accept"],
@@ -49,7 +53,7 @@ class Waiting:
         return Begun(url=self.server.url, pid=known.pid, log=known.log, start=start)
 
     def _stamp(self, step: str) -> None:
-        self.stamps_ms.setdefault(step, (time.perf_counter_ns() - self.began_ns) / 1e6)
+        self.stamps_ms.setdefault(step, (time.perf_counter_ns() - self.held.begun_ns) / 1e6)
 
     def _ready(self) -> bool:
         health = self._looked()
@@ -79,14 +83,14 @@ class Waiting:
                 self._stamp("load")
 
         try:
-            status, text = self.server.one_token(max(0.1, self.until - time.monotonic()), headers)
+            answer = one_token(self.server, max(0.1, self.until - time.monotonic()), headers)
         except ServerError as error:
             return f"it says that it is ready, but: {error.message}"
-        if status == 200 and "data:" in text and '"error"' not in text:
+        if proves(answer):
             self._stamp("answer")
             return ""
-        said = f"it says that it is ready, but {refusal(status, text)}"
-        if status != 200 and status not in MAY_PASS:
+        said = f"it says that it is ready, but {refusal(answer)}"
+        if answer.status != 200 and answer.status not in MAY_PASS:
             self._give_up(said)
         return said
 
