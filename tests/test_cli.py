@@ -457,7 +457,11 @@ WRONG = {
     ),
     "models for none": (["run", "--attach", "x:1", "--model", "a", "--model", "b"], 2, "2 --model for 1 server"),
     "two outputs": (["run", "--attach", "x:1", "--model", "m", "--json", "--events"], 2, "both want stdout"),
-    "nobody there": (["run", "--attach", "http://127.0.0.1:9", "--model", "m"], 3, "nothing answers at http://127.0.0.1:9"),
+    "nobody there": (
+        ["run", "--attach", "http://127.0.0.1:9", "--model", "m"],
+        3,
+        "nothing answers at http://127.0.0.1:9",
+    ),
     "nobody to ask": (["run", "--attach", "http://127.0.0.1:9"], 3, "no server answers at"),
     "no such run": (["show", "77"], 2, "there is no database at"),
     "a wrong dial": (["mock", "--set", "ttft=5"], 2, "ttft_ms"),
