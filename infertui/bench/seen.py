@@ -22,6 +22,7 @@ class Seen:
         self.emit = emit
         self.ttft: deque[float] = deque(maxlen=200)
         self.e2e: deque[float] = deque(maxlen=200)
+        self.wanted = sum(call.max_tokens for call in block.plan.calls)
         self.before = (0, 0)
         self.failed = False
 
@@ -36,7 +37,8 @@ class Seen:
         tokens, since = live.tokens - self.before[0], (live.elapsed_ns - self.before[1]) / 1e9
         self.before = (live.tokens, live.elapsed_ns)
         elapsed = live.elapsed_ns / 1e9
-        part = (live.ended + live.active / 2) / live.total if live.ended else 0.0
+        # By tokens: most of the calls that are under way may be waiting. By calls where answers end early.
+        part = max(live.ended / live.total, min(1.0, live.tokens / self.wanted))
         left = elapsed * (1 - part) / part if part else None
         if left is not None and self.block.role == "measured":
             left += self.later * (elapsed + left)
