@@ -533,8 +533,8 @@ def test_what_answers_at_the_port_has_to_be_the_server_that_was_started(
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1.5)\n" + code]) as intruder:
         write(
             "mine",
-            kind="openai",
-            model="odd",
+            kind="llama-server",
+            model="embedded",
             address=f"http://127.0.0.1:{port}",
             command=[sys.executable, "-c", "import time; time.sleep(60)"],
         )

@@ -35,6 +35,7 @@ STARTED_FROM = (
     *("kind", "address", "command", "model", "slots", "context", "threads", "gpu_layers", "flags", "env"),
     *("api_key_env", "trust_remote_code"),
 )
+LEAST_SECRET = 6  # characters; a shorter word is none, and would be found everywhere
 DEATH_S = 3.0  # until a supervisor has told of one
 RETRIES = 3  # of a start whose free port somebody else took in the meantime
 RANDOM_WEIGHTS = "random weights made on the spot: times and counts are real, the text means nothing"
@@ -124,6 +125,7 @@ class Server(ABC):
     form: ClassVar[Form]  # of the models it reads
     can: ClassVar[Can] = Can()
     cleared: ClassVar[tuple[str, ...]] = ("LLAMA_ARG_",)  # beginnings of variables that would change it in silence
+    listens_itself: ClassVar[bool] = True  # and not some other program on its behalf
     health_lies: ClassVar[bool] = False  # says that it is well while it still loads
     headers_mean_loaded: ClassVar[bool] = False  # the headers of a first streamed answer come when the model is there
 
@@ -223,7 +225,7 @@ class Server(ABC):
     def hidden(self, text: str) -> str:
         """A text of the server's without the key that we sent it."""
         key = os.environ.get(self.profile.api_key_env, "") if self.profile.api_key_env else ""
-        return text.replace(key, "…") if key else text
+        return text.replace(key, "…") if len(key) >= LEAST_SECRET else text
 
     def find(self) -> Program:
         """The program that starts it. NotInstalled says what to do where there is none."""

@@ -19,6 +19,7 @@ class OpenAIServer(Server):
     port: ClassVar = 8000
     form: ClassVar = "any"
     health_lies: ClassVar = True
+    listens_itself: ClassVar = False  # a command may be that of a container
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)

@@ -40,8 +40,8 @@ class Waiting:
             time.sleep(pause)
             pause = min(pause * 1.1, SELDOM_S)
         self._still_wanted()  # it may have answered and died
-        if stranger := process.stranger(host_port(self.server.url)[1], self.held.record):
-            port = host_port(self.server.url)[1]
+        port = host_port(self.server.url)[1]
+        if self.server.listens_itself and (stranger := process.stranger(port, self.held.record)):
             self._give_up(f"port {port} is in use by {stranger}: what answers there is not the server that was started")
         self.changed(State.READY, "")
         start = Start(
