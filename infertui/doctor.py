@@ -23,8 +23,10 @@ from infertui.embedded.model import cached
 from infertui.errors import InferTUIError, ServerError, UsageError
 from infertui.profile import Profile
 from infertui.server import KINDS, adapter, process, record, server
-from infertui.server.base import LOOPBACK, NotInstalled, free_threads
-from infertui.server.status import aside, held_by, listens
+from infertui.server.base import free_threads
+from infertui.server.process import LOOPBACK, held_by, listens
+from infertui.server.state import NotInstalled
+from infertui.server.status import aside
 from infertui.telemetry import machine
 from infertui.text import plain
 
@@ -269,7 +271,7 @@ def _mending(install: str) -> tuple[tuple[str, ...], str]:
 
 def _port(port: int, kinds: tuple[str, ...]) -> Port:
     url = f"http://{LOOPBACK}:{port}"
-    if not process.listens(LOOPBACK, port):
+    if not listens(f"http://{LOOPBACK}:{port}"):
         return Port(port=port, url=url, kinds=kinds, state="free")
     for kind in (*kinds, *(other for other in KINDS if other not in kinds)):
         asked = server(Profile(kind=kind, name=kind, address=url, start=False))

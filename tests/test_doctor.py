@@ -401,7 +401,7 @@ def test_doctor_names_who_holds_a_port(infertui: Command, write: Callable[..., N
     held = next(each for each in found["ports"] if each["port"] == 8080)
     assert (held["state"], held["models"]) == ("foreign", [])
     assert held["holder"] == f"{psutil.Process().name()} (pid {os.getpid()})"
-    told = f"port 8080 is held by {held['holder']}, which is not llama.cpp's server"
+    told = f"port 8080 is in use by {held['holder']}, which is not llama.cpp's server"
     assert (shown["state"], shown["reason"]) == ("error", told)
     if found["engines"][0]["state"] == "found":
         assert [each["message"] for each in found["problems"]] == [f"mine: {told}"]

@@ -95,7 +95,7 @@ def test_a_server_is_started_recorded_and_ended(started: Callable[..., Process],
 def test_one_that_does_not_hear_is_killed_after_its_grace(started: Callable[..., Process], home: Path) -> None:
     server = started("deaf", grace_s=0.3)
     (pid,) = pids(home, 1)
-    until(lambda: process.listens("127.0.0.1", int(psutil.Process(pid).cmdline()[-1])))
+    until(lambda: process.listens(f"http://127.0.0.1:{psutil.Process(pid).cmdline()[-1]}"))
     ended = server.stop()
     assert (ended.exit, ended.killed) == (-signal.SIGKILL, True)
     assert gone(pid)
@@ -285,9 +285,9 @@ def test_a_detached_server_whose_supervisor_was_killed_can_be_stopped(
 def test_who_holds_a_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-        assert process.listens("127.0.0.1", port)
+        assert process.listens(f"http://127.0.0.1:{port}")
         assert process.holder(port).endswith(f"(pid {os.getpid()})")
-    assert not process.listens("127.0.0.1", port)
+    assert not process.listens(f"http://127.0.0.1:{port}")
 
 
 def test_old_logs_make_room(home: Path) -> None:

@@ -41,8 +41,8 @@ from infertui.result import Report, generator_of, report_of
 from infertui.scenario import scenario
 from infertui.scenario.base import Scenario
 from infertui.scenario.plan import Block, digest
-from infertui.server.base import Begun, State
 from infertui.server.process import tail, text_of
+from infertui.server.state import Begun, State
 from infertui.store import Store, Writer, now
 from infertui.telemetry import machine
 
@@ -90,6 +90,8 @@ class Work:
         self.turns = [Turn(asked, profile, self.scenario) for profile in asked.servers]
         self.fallback = asked.fallback
         self.experiment, self.uid = store.add_experiment(msgspec.json.encode(asked))
+        facts = msgspec.json.encode(machine.facts())
+        self.machine = store.add_machine(digest(facts), facts)
         self.blocks_left = 0
 
     async def run(self) -> list[Report]:
@@ -115,15 +117,13 @@ class Work:
 
     def _enter(self, turn: Turn) -> None:
         """The run of a server begins: from here on it is in the database, whatever comes of it."""
-        facts = machine.facts()
-        machine_id = self.store.add_machine(digest(msgspec.json.encode(facts)), msgspec.json.encode(facts))
         pid = os.getpid()
         clock_ns, unix_ns = time.perf_counter_ns(), time.time_ns()
-        turn.model = turn.server.model().name
+        turn.model, caveats = turn.server.model().name, turn.server.caveats()
         turn.run = self.store.add_run(
             experiment_id=self.experiment,
-            server_id=self._server(turn, {"caveats": turn.server.caveats()}),
-            machine_id=machine_id,
+            server_id=self._server(turn, {"caveats": caveats}),
+            machine_id=self.machine,
             scenario=self.scenario.name,
             model=turn.model,
             setup=msgspec.json.encode(turn.setup(self.asked)).decode(),
@@ -145,7 +145,7 @@ class Work:
                 calls=turn.calls,
                 clock_ns=clock_ns,
                 unix_ns=unix_ns,
-                caveats=turn.server.caveats(),
+                caveats=caveats,
             )
         )
 

@@ -180,7 +180,7 @@ def _prepare(chosen: tuple[Profile, ...], spare: Profile | None) -> Profile | No
     Returns the fallback, if it can be one.
     """
     from infertui.server import server
-    from infertui.server.base import NotInstalled
+    from infertui.server.state import NotInstalled
     from infertui.text import plain
 
     missing = []

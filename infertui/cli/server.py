@@ -15,8 +15,9 @@ from infertui.errors import InferTUIError, Interrupted, ServerError, UsageError
 
 if TYPE_CHECKING:
     from infertui.profile import Profile
-    from infertui.server.base import Begun, Server, State
+    from infertui.server.base import Server
     from infertui.server.record import Record
+    from infertui.server.state import Begun, State
 
 TOLD_EVERY_S = 10.0
 GRACE_S = 10.0  # for a server whose profile is gone
@@ -261,7 +262,7 @@ def _end(known: Record) -> None:
 
 def _not_running(name: str) -> ServerError:
     """Why there is nothing to stop. A UsageError says that there is no such profile."""
-    from infertui.server.status import held_by, listens
+    from infertui.server.process import held_by, listens
 
     wanted = _profile(name)
     if not (wanted.address and listens(wanted.address)):

@@ -12,24 +12,23 @@ import shutil
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import msgspec
 
 from infertui.errors import Interrupted, ServerError, UsageError
-from infertui.metric import Start
 from infertui.profile import Profile
 from infertui.server import http, process, record
 from infertui.server.model import Form, Model, NotHere, find
-from infertui.server.process import Ended, Process
+from infertui.server.process import LOOPBACK, Ended, Process, held_by, host_port, listens
 from infertui.server.proof import one_token, proves, refusal
 from infertui.server.record import Record
+from infertui.server.state import Begun, Can, Changed, Endpoint, Health, NotInstalled, Program, State
+from infertui.server.waiting import Waiting
 from infertui.text import plain
 
-LOOPBACK = "127.0.0.1"
 PROBE_S = 3.0
 STARTED_FROM = (
     *("kind", "address", "command", "model", "slots", "context", "threads", "gpu_layers", "flags", "env"),
@@ -39,72 +38,6 @@ LEAST_SECRET = 6  # characters; a shorter word is none, and would be found every
 DEATH_S = 3.0  # until a supervisor has told of one
 RETRIES = 3  # of a start whose free port somebody else took in the meantime
 RANDOM_WEIGHTS = "random weights made on the spot: times and counts are real, the text means nothing"
-
-
-class State(StrEnum):
-    NOT_INSTALLED = "not installed"
-    STOPPED = "stopped"
-    NOT_LOADED = "not loaded"  # up, without a model
-    LOADING = "loading"
-    READY = "ready"
-    ERROR = "error"
-
-
-class Health(msgspec.Struct, frozen=True):
-    state: State
-    reason: str = ""
-
-
-class NotInstalled(ServerError):
-    """There is no program that could be started. The hint is the command that changes that."""
-
-
-class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """What starts a server: the beginning of its command, and where that comes from."""
-
-    command: tuple[str, ...]
-    version: str
-    source: str
-
-
-class Can(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server can do that others cannot."""
-
-    parallel: bool = True  # serves several calls together
-    load: bool = False  # takes and drops models while it runs
-    stream_usage: bool = True  # counts tokens in streams
-    exact_length: bool = False  # can be kept from stopping early
-    metrics: bool = False
-    native: Literal["", "llama.cpp", "ollama"] = ""
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where calls go and how they are addressed. `shown` is the model's name for people."""
-
-    url: str
-    model: str
-    shown: str
-    api: Literal["chat", "completions", "llama.cpp", "ollama"]
-
-
-class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """A server that serves: attached to, or started, and what that took."""
-
-    url: str
-    attached: bool = False
-    pid: int = 0
-    log: str = ""
-    start: Start = Start()
-
-
-Changed = Callable[[State, str], None]
-
-
-def host_port(url: str) -> tuple[str, int]:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    return parts.hostname or LOOPBACK, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def free_threads() -> int:
@@ -312,7 +245,7 @@ class Server(ABC):
         """Its state now, by what it answers."""
         if self.process is not None and (ended := self.process.poll()) is not None:
             return Health(State.ERROR, f"it ended ({ended}): {process.last_words(self.process.record.log)}")
-        if not self.url or not process.listens(*host_port(self.url)):
+        if not self.url or not listens(self.url):
             if self.process is not None:
                 return Health(State.LOADING)
             if not self.profile.start:
@@ -344,7 +277,7 @@ class Server(ABC):
         self.model()
         if self.form != "any":
             self.endpoint()
-        if self.profile.start and not (self.url and process.listens(*host_port(self.url))):
+        if self.profile.start and not (self.url and listens(self.url)):
             self.find()
 
     def start(self, changed: Changed = lambda state, reason: None, detached: bool = False) -> Begun:
@@ -376,7 +309,7 @@ class Server(ABC):
             try:
                 return self._started(program, port, changed, detached)
             except ServerError:
-                taken = not self.profile.address and process.listens(host, port) and not self.cancelled
+                taken = not self.profile.address and listens(self.url) and not self.cancelled
                 if not (left and taken):
                     raise
         raise AssertionError
@@ -390,8 +323,7 @@ class Server(ABC):
                 known = self.recorded()
             self.known = known if known is not None and known.ready else None
             return self.known.url if self.known is not None else None
-        host, port = host_port(self.url)
-        if not process.listens(host, port):
+        if not listens(self.url):
             return None
         for known in record.all_of():
             if known.url == self.url and known.owner not in (0, os.getpid()) and known.owned():
@@ -405,7 +337,7 @@ class Server(ABC):
         except ServerError as error:
             unlike = f"not {self.title} that can be asked ({error.message})"
         if unlike:
-            held = f"{self.name}: port {port} is in use by {process.holder(port)}, which is {unlike}"
+            held = f"{self.name}: {held_by(self.url)}, which is {unlike}"
             raise ServerError(held, f"stop it, or set another address in {self.profile.file or 'the profile'}")
         return self.url
 
@@ -445,8 +377,6 @@ class Server(ABC):
         self.process = Process.start(known, command, environment, self.profile.stop_s, detached)
         self.known = self.process.record
         try:
-            from infertui.server.waiting import Waiting
-
             begun = Waiting(self, self.process, changed).begun()
         except BaseException:
             self.stop()
@@ -469,7 +399,7 @@ class Server(ABC):
     def died(self) -> str:
         """Why it is gone, when it is: the reason in a line."""
         if self.process is None:
-            if self.attached and not process.listens(*host_port(self.url), within_s=PROBE_S):
+            if self.attached and not listens(self.url, within_s=PROBE_S):
                 return f"nothing answers at {self.url} any more"
             return ""
         until = time.monotonic() + DEATH_S

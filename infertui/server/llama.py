@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from infertui.server import http
-from infertui.server.base import PROBE_S, Can, Program, Server, free_threads
+from infertui.server.base import PROBE_S, Server, free_threads
+from infertui.server.state import Can, Program
 
 BREW = ("/opt/homebrew/bin", "/usr/local/bin", "/home/linuxbrew/.linuxbrew/bin")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from infertui.server import http
-from infertui.server.base import PROBE_S, Can, Health, Program, Server, State, free_threads
+from infertui.server.base import PROBE_S, Server, free_threads
+from infertui.server.state import Can, Health, Program, State
 
 
 class LlamaCppPython(Server):

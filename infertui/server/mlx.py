@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from infertui.server import http
-from infertui.server.base import PROBE_S, Health, Program, Server, State, free_threads
+from infertui.server.base import PROBE_S, Server, free_threads
 from infertui.server.model import hub_cache
+from infertui.server.state import Health, Program, State
 from infertui.settings import cache_folder
 
 STAND_IN = "MLX's CPU build on Linux is a functional stand-in: its speed says nothing about MLX on a Mac"

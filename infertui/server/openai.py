@@ -6,9 +6,11 @@ from typing import ClassVar, Literal
 
 from infertui.errors import ServerError, UsageError
 from infertui.profile import Profile
-from infertui.server import http, process
-from infertui.server.base import PROBE_S, Endpoint, Health, Program, Server, State, host_port
+from infertui.server import http
+from infertui.server.base import PROBE_S, Server
 from infertui.server.model import Model
+from infertui.server.process import listens
+from infertui.server.state import Endpoint, Health, Program, State
 from infertui.text import plain
 
 
@@ -55,7 +57,7 @@ class OpenAIServer(Server):
     def running(self) -> str | None:
         if self.profile.start:
             return super().running()
-        return self.url if process.listens(*host_port(self.url), within_s=PROBE_S) else None
+        return self.url if listens(self.url, within_s=PROBE_S) else None
 
     def is_this(self, url: str) -> bool:
         return http.get(url, "/v1/models", self.key(), PROBE_S).status == 200

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -26,6 +27,7 @@ from infertui.server.supervisor import Spec, Told
 from infertui.settings import home_folder, state_folder
 from infertui.text import plain
 
+LOOPBACK = "127.0.0.1"
 LOGS_KEPT = 50
 SPAWN_S = 20.0
 PATIENCE_S = 3.0  # beyond a server's own grace, for its supervisor
@@ -225,14 +227,28 @@ def sweep(say: Callable[[str], None]) -> None:
 
 def free_port() -> int:
     with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
+        one.bind((LOOPBACK, 0))
         return int(one.getsockname()[1])
 
 
-def listens(host: str, port: int, within_s: float = 0.5) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=within_s):
+def host_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or LOOPBACK, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def listens(url: str, within_s: float = 0.5) -> bool:
+    """Whether anything takes connections there."""
+    with contextlib.suppress(OSError), socket.create_connection(host_port(url), timeout=within_s):
         return True
     return False
+
+
+def held_by(url: str) -> str:
+    """Who has an address, as far as this machine knows."""
+    host, port = host_port(url)
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return f"port {port} is in use by {holder(port)}"
+    return f"{host}:{port} is in use by another program"
 
 
 def holder(port: int) -> str:

@@ -9,16 +9,17 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
 from infertui.errors import InferTUIError, ServerError
 from infertui.pid import measuring
 from infertui.profile import Profile
-from infertui.server import KINDS, process, server
-from infertui.server.base import Health, Server, State
+from infertui.server import KINDS, server
+from infertui.server.base import Server
+from infertui.server.process import held_by, listens
 from infertui.server.record import Record
+from infertui.server.state import Health, State
 from infertui.text import plain
 
 T = TypeVar("T")
@@ -161,20 +162,3 @@ def offered(names: Sequence[str], most: int = 3) -> str:
     shown = [plain(Path(name).name if name.startswith("/") else name, 60) for name in names[:most]]
     more = len(names) - most
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-
-
-def listens(url: str) -> bool:
-    return process.listens(*host_port(url))
-
-
-def held_by(url: str) -> str:
-    """Who has an address that is not ours, as far as this machine knows."""
-    host, port = host_port(url)
-    if host in ("localhost", "::1") or host.startswith("127."):
-        return f"port {port} is held by {process.holder(port)}"
-    return f"{host}:{port} is held by another program"
-
-
-def host_port(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "127.0.0.1", parts.port or (443 if parts.scheme == "https" else 80)

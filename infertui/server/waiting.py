@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from infertui.errors import Interrupted, ServerError
 from infertui.metric import Start
 from infertui.server import process
-from infertui.server.base import Begun, Changed, Health, Server, State, host_port
-from infertui.server.process import Process
+from infertui.server.process import Process, host_port, listens
 from infertui.server.proof import one_token, proves, refusal
+from infertui.server.state import Begun, Changed, Health, State
+
+if TYPE_CHECKING:
+    from infertui.server.base import Server
 
 OFTEN_S = 0.01  # a look at whether it listens
 SELDOM_S = 0.1  # a look at whether it has its model, which costs it a request
@@ -29,7 +32,7 @@ class Waiting:
         self.trouble = "it does not listen"
 
     def begun(self) -> Begun:
-        while not process.listens(*host_port(self.server.url)):
+        while not listens(self.server.url):
             self._still_wanted()
             time.sleep(OFTEN_S)
         self._stamp("accept")
