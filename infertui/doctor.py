@@ -28,11 +28,13 @@ from infertui.server.process import LOOPBACK, held_by, listens
 from infertui.server.state import NotInstalled
 from infertui.server.status import aside
 from infertui.telemetry import machine
+from infertui.telemetry.survey import Survey, survey
 from infertui.text import plain
 
 T = TypeVar("T")
 PORT_S = 2.0  # for what listens on a port to say what it is
 PROGRAM_S = 8.0  # for a program to say its version
+SURVEY_S = 12.0  # for every source of telemetry to say what it tells
 SILENT = f"its program did not say its version within {PROGRAM_S:g} s"
 FEW_FILES = 512  # open at once: every call under way has one
 ENGINES = tuple(kind for kind in KINDS if kind != "openai")  # which have programs of their own
@@ -139,6 +141,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     settings: Chosen
     database: str
     folders: tuple[Folder, ...]
+    telemetry: Survey | None  # None: the sampler did not answer
     problems: tuple[Problem, ...] = ()
 
 
@@ -149,6 +152,7 @@ def examine() -> Findings:
     usual: dict[int, tuple[str, ...]] = {}
     for kind in ENGINES:
         usual[adapter(kind).port] = (*usual.get(adapter(kind).port, ()), kind)
+    telemetry = aside(survey)
     ports = {port: aside(partial(_port, port, kinds)) for port, kinds in usual.items()}
     findings = Findings(
         version=__version__,
@@ -161,6 +165,7 @@ def examine() -> Findings:
         folders=_folders(),
         ports=tuple(_by(look, began + PORT_S) or _foreign(port, usual[port]) for port, look in sorted(ports.items())),
         engines=tuple(_by(look, began + PROGRAM_S) or _broken(kind, SILENT) for kind, look in engines.items()),
+        telemetry=_by(telemetry, began + SURVEY_S),
     )
     return msgspec.structs.replace(findings, problems=tuple(dict.fromkeys(_problems(findings))))
 
@@ -189,6 +194,9 @@ def _problems(found: Findings) -> Iterator[Problem]:
         if not folder.writable:
             told = f"the {folder.name} folder cannot be written: {folder.path}"
             yield Problem(told, "mend its permissions, or name another place in INFERTUI_HOME")
+    if found.telemetry is None or found.telemetry.trouble:
+        why = found.telemetry.trouble if found.telemetry is not None else "it did not answer"
+        yield Problem(f"nothing can be sampled of CPU, GPU, memory and power: {why}", "infertui run --no-samples")
     if not found.database:
         yield Problem("the current folder is gone", "cd into one that is there")
     most = found.machine.open_files[1]

@@ -5,9 +5,13 @@ A reader skips events and fields that it does not know; `v` changes when a field
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
+from infertui.condition import Conditions
 from infertui.metric import CallRecord, Summary
+from infertui.sample import Values
 
 VERSION = 1
 
@@ -65,6 +69,32 @@ class Ticked(_Event, frozen=True, kw_only=True, tag="ticked"):
     e2e_ms: float | None
 
 
+class Sampled(_Event, frozen=True, kw_only=True, tag="sampled"):
+    """What came of the sampler since the last one, at most five times a second. A slow reader misses some."""
+
+    run: int
+    at_ns: int
+    values: Values
+
+
+class Waited(_Event, frozen=True, kw_only=True, tag="waited"):
+    """The next block waits, `left_s` at most: for the machine to calm down, or to know its idle power."""
+
+    run: int
+    reason: str
+    left_s: float
+
+
+class Observed(_Event, frozen=True, kw_only=True, tag="observed"):
+    """The conditions before or after a block."""
+
+    run: int
+    role: str
+    round: int
+    when: Literal["before", "after"]
+    conditions: Conditions
+
+
 class CallEnded(_Event, frozen=True, kw_only=True, tag="call_ended"):
     """Said when the call is in the database (`stored`), or when it could not be put there."""
 
@@ -91,7 +121,19 @@ class RunEnded(_Event, frozen=True, kw_only=True, tag="run_ended"):
     summary: Summary
 
 
-Event = RunStarted | ServerChanged | BlockStarted | Ticked | CallEnded | BlockEnded | Warned | RunEnded
+Event = (
+    RunStarted
+    | ServerChanged
+    | BlockStarted
+    | Ticked
+    | Sampled
+    | Waited
+    | Observed
+    | CallEnded
+    | BlockEnded
+    | Warned
+    | RunEnded
+)
 
 _decoder = msgspec.json.Decoder(Event)
 

@@ -13,19 +13,21 @@ from typing import Literal
 
 import msgspec
 
+from infertui.condition import Doubt
 from infertui.stats import Distribution, distribution
+from infertui.usage import Energy, Usage
 
 NS_PER_MS = 1e6
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """`per` tells what one value of it belongs to: a call, a gap between reads, the run, or a start of its server."""
+    """`per` tells what one value of it belongs to: a call, a gap between reads, a sample, the run, a server's start."""
 
     key: str
     label: str
     unit: str
     better: Literal["lower", "higher", ""]
-    per: Literal["call", "gap", "run", "start"]
+    per: Literal["call", "gap", "sample", "run", "start"]
     meaning: str
 
 
@@ -61,6 +63,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("sched_e2e_ms", "End since due", "ms", "lower", "call", "when the plan wanted it → last token"),
         Metric("server_decode_tps", "Decode speed (server)", "tok/s", "higher", "call", "by the server's own clock"),
+        Metric("idle_ms", "Idle before", "ms", "", "call", "nothing was under way for so long before it was sent"),
         Metric("output_tps", "Output tokens", "tok/s", "higher", "run", "output tokens of good calls / wall"),
         Metric("requests_per_min", "Requests", "/min", "higher", "run", "good calls / wall"),
         Metric("success_rate", "Success rate", "", "higher", "run", "good calls / calls, 0 to 1"),
@@ -69,6 +72,38 @@ METRICS: dict[str, Metric] = {
         Metric("calls_in_flight", "Calls in flight", "", "", "run", "Σ end to end / wall"),
         Metric("calls_in_decode", "Calls in decode", "", "higher", "run", "Σ (last − first token) / wall"),
         Metric("speedup", "Speed-up", "×", "higher", "run", "Σ end to end of the same calls alone / wall"),
+        Metric("server_cpu_percent", "Server CPU", "%", "lower", "sample", "of one core; all of its processes"),
+        Metric("machine_cpu_percent", "Machine CPU", "%", "", "sample", "of all cores"),
+        Metric("foreign_cpu_percent", "Other CPU load", "%", "lower", "sample", "of all cores: neither server nor us"),
+        Metric("memory_bytes", "Memory", "B", "lower", "sample", "private + mapped files (~); no GPU memory in it"),
+        Metric("server_private_bytes", "Private memory", "B", "lower", "sample", "what cannot be dropped"),
+        Metric("server_mapped_bytes", "Mapped files (~)", "B", "lower", "sample", "weights and libraries, in RAM now"),
+        Metric("server_resident_bytes", "Resident memory", "B", "", "sample", "an upper view: shared pages twice"),
+        Metric("server_gpu_bytes", "Server GPU memory", "B", "lower", "sample", "by the driver"),
+        Metric("server_gpu_percent", "Server GPU", "%", "", "sample", "GPU time of the server's processes"),
+        Metric("gpu_percent", "GPU", "%", "", "sample", "of the machine"),
+        Metric("foreign_gpu_percent", "Other GPU load", "%", "lower", "sample", "of processes beside the server"),
+        Metric("gpu_used_bytes", "GPU memory in use", "B", "", "sample", "by all programs"),
+        Metric("ram_used_bytes", "RAM in use", "B", "", "sample", "of the machine"),
+        Metric("swap_used_bytes", "Swap in use", "B", "", "sample", "of the machine"),
+        Metric("gpu_power_w", "GPU power", "W", "lower", "sample", "all GPUs"),
+        Metric("soc_power_w", "Chip power", "W", "lower", "sample", "CPU + GPU + neural engine; no DRAM"),
+        Metric("package_power_w", "CPU package power", "W", "lower", "sample", "packages and their DRAM"),
+        Metric("system_power_w", "System power", "W", "lower", "sample", "the whole machine"),
+        Metric("gpu_temperature_c", "GPU temperature", "°C", "", "sample", "of the hottest one"),
+        Metric("cpu_temperature_c", "CPU temperature", "°C", "", "sample", "of its sensors"),
+        Metric("first_token_memory_bytes", "Memory at first token", "B", "lower", "sample", "a value a call"),
+        Metric("first_token_cpu_percent", "Server CPU at first token", "%", "", "sample", "a value a call"),
+        Metric("server_peak_bytes", "Peak since start", "B", "lower", "run", "as the system counts it, added up"),
+        Metric("energy_j", "Energy", "J", "lower", "run", "of the measured blocks, by the meter that is named"),
+        Metric("joules_per_token", "Energy a token", "J", "lower", "run", "energy / output tokens"),
+        Metric("tokens_per_wh", "Tokens a watt-hour", "/Wh", "higher", "run", "output tokens / energy"),
+        Metric("net_joules_per_token", "… above idle", "J", "lower", "run", "(energy − idle power × wall) / tokens"),
+        Metric("net_tokens_per_wh", "… above idle", "/Wh", "higher", "run", "output tokens / energy above idle"),
+        Metric("idle_power_w", "Idle power", "W", "", "run", "model loaded, nothing asked, right before the run"),
+        Metric("electricity_cost_mtok", "Electricity", "$/Mtok", "lower", "run", "energy × price / output tokens"),
+        Metric("rent_cost_mtok", "Rent", "$/Mtok", "lower", "run", "wall × price an hour / output tokens"),
+        Metric("listed_cost_mtok", "Listed price", "$/Mtok", "lower", "run", "of this hardware, out of the settings"),
         Metric("accept_ms", "Start to listening", "ms", "lower", "start", "process → it accepts connections"),
         Metric("load_ms", "Start to loaded", "ms", "lower", "start", "process → its model is loaded"),
         Metric("first_answer_ms", "Start to answer", "ms", "lower", "start", "process → end of a one-token answer"),
@@ -100,6 +135,7 @@ class CallRecord(msgspec.Struct, kw_only=True):
     end_ns: int | None = None
     connect_ns: int = 0  # what opening the connection took …
     connect_wait_ns: int = 0  # … and how much of it the call had to wait for
+    idle_ms: float | None = None  # nothing had been under way for so long; None: something was, or ever had been
     connection_use: int = 0
     reopened: int = 0
     # How much. `n_first` is how many tokens the first read brought, `n_pieces` how many pieces of text there were.
@@ -260,6 +296,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
     generator: Generator
     prefill_source: str = ""  # "server": its own clock; "ttft": our time to the first token; "mixed"
+    limits: tuple[str, ...] | None = None  # what was saturated; (): nothing seen to be; None: it cannot be told
+    limits_why: tuple[str, ...] = ()
+    energy: tuple[Energy, ...] = ()
+    doubts: tuple[Doubt, ...] = ()  # what the machine's conditions were like
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the machine was in a state in which its figures may be far off."""
+        return any(doubt.level == "suspicious" for doubt in self.doubts)
 
 
 MERGED = 4
@@ -301,6 +346,8 @@ def summarise(
     warnings: Sequence[str] = (),
     bounds: Sequence[Bound] = (),
     starts: Sequence[Start] = (),
+    usage: Usage | None = None,
+    doubts: Sequence[Doubt] = (),
 ) -> Summary:
     """The figures of a run out of its calls. Warm-up calls never count; those made alone are only compared with."""
     measured = [call for call in calls if call.role == "measured" and call.outcome != "cancelled"]
@@ -323,6 +370,8 @@ def summarise(
     if starts:
         per_start = [key for key, metric in METRICS.items() if metric.per == "start"]
         metrics |= {key: distribution(getattr(start, key) for start in starts) for key in per_start}
+    if usage is not None:
+        metrics |= usage.metrics
     sources = Counter(call.n_source for call in good if call.n_source)
     errors = Counter(call.outcome for call in measured if not call.good)
     if cancelled:
@@ -335,9 +384,13 @@ def summarise(
         errors=dict(sorted(errors.items())),
         n_source=" ".join(f"{source}:{n}" for source, n in sources.most_common()),
         valid=valid,
-        warnings=[*notes, *observations(measured, sources), *warnings],
+        warnings=[*notes, *observations(measured, sources), *warnings, *(usage.notes if usage is not None else ())],
         generator=generator,
         prefill_source=_prefill_source(good),
+        limits=usage.limits if usage is not None else None,
+        limits_why=usage.limits_why if usage is not None else (),
+        energy=usage.energy if usage is not None else (),
+        doubts=tuple(doubts),
     )
 
 

@@ -8,9 +8,37 @@ from typing import Any
 import msgspec
 
 from infertui import metric, stats
+from infertui.condition import Conditions, Doubt
 from infertui.errors import ServerError
 from infertui.metric import Bound, CallRecord, Generator, Summary
+from infertui.sample import Absent, Tally
+from infertui.settings import user
 from infertui.store import Store
+from infertui.usage import Known, usage
+
+
+class Telemetry(msgspec.Struct, kw_only=True):
+    """How a run was observed: what is kept with it beside the samples, enough to judge it again."""
+
+    sources: list[str] = []
+    absent: list[Absent] = []
+    known: Known = Known()
+    idle: list[tuple[int, int]] = []  # when nothing was asked of the server, to know its power then
+    looks: list[tuple[Conditions, Conditions | None]] = []  # before and after each block
+    doubts: list[Doubt] = []
+    tally: Tally = msgspec.field(default_factory=Tally)  # of the measured blocks
+    sampled_s: float = 0.0  # how long these were
+    waited_s: float = 0.0  # for the machine to calm down
+
+    @property
+    def own_percent(self) -> float | None:
+        """Of a core, for the sampler in the measured blocks."""
+        return 100 * self.tally.cpu_s / self.sampled_s if self.sampled_s else None
+
+    @property
+    def sampling_percent(self) -> float | None:
+        """With the programs that it reads from."""
+        return 100 * (self.tally.cpu_s + self.tally.children_cpu_s) / self.sampled_s if self.sampled_s else None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +56,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     setup: dict[str, Any]
     facts: dict[str, Any]  # what is known of the server: version, command, settings in force, caveats
     summary: Summary
+    telemetry: Telemetry
 
     @property
     def caveats(self) -> list[str]:
@@ -50,7 +79,7 @@ def generator_of(records: list[CallRecord], loop_lag_ns: array[int], cpu_s: floa
     )
 
 
-def report_of(store: Store, run: int, status: str, message: str, summary: Summary) -> Report:
+def report_of(store: Store, run: int, status: str, message: str, summary: Summary, telemetry: Telemetry) -> Report:
     row = store.run(str(run))
     return Report(
         id=run,
@@ -65,12 +94,14 @@ def report_of(store: Store, run: int, status: str, message: str, summary: Summar
         setup=msgspec.json.decode(row.setup),
         facts=msgspec.json.decode(row.facts),
         summary=summary,
+        telemetry=telemetry,
     )
 
 
 def stored(store: Store, name: str, bounds: tuple[Bound, ...] = ()) -> Report:
     """The report of a run in the database, added up again from its calls: also of one that was cut off.
 
+    Prices and thresholds are those of the user's settings now.
     Without bounds of the caller's it is held to those that it was asked with.
     """
     row = store.run(name)
@@ -85,8 +116,12 @@ def stored(store: Store, name: str, bounds: tuple[Bound, ...] = ()) -> Report:
         generator = generator_of(records, array("q"), 0.0)
         generator = msgspec.structs.replace(generator, cpu_s=None, cpu_us_per_token=None)
     warnings = msgspec.json.decode(row.warnings, type=list[str])
-    summary = metric.summarise(records, gaps, generator, warnings, bounds, store.starts(row.id))
-    return report_of(store, row.id, row.status, row.message, summary)
+    told = msgspec.json.decode(row.telemetry, type=Telemetry)
+    samples, wanted = store.samples(row.id), user()
+    used = usage(samples, records, told.known, told.idle, wanted.cost, wanted.saturation) if samples else None
+    starts = store.starts(row.id)
+    summary = metric.summarise(records, gaps, generator, warnings, bounds, starts, used, told.doubts)
+    return report_of(store, row.id, row.status, row.message, summary, told)
 
 
 def failure(reports: list[Report]) -> ServerError | None:

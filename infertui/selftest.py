@@ -86,7 +86,7 @@ def clock(url: str, streams: int, rate: float, tokens: int) -> Clock:
         Store(db).close()  # making the schema is no part of what is measured
         model = f"mock?ttft_ms={TTFT_MS:g}&gap_ms={1000 / rate:g}&tokens={tokens}"
         flags = ["--scenario", "concurrent", "-c", str(streams), "-n", str(streams), "--no-alone", "--warmup", "1"]
-        flags += ["--max-tokens", str(tokens), "--db", str(db), "--json"]
+        flags += ["--max-tokens", str(tokens), "--wait", "0", "--db", str(db), "--json"]
         command = [sys.executable, "-m", "infertui", "run", "--attach", url, "--model", model, *flags]
         started = time.perf_counter()
         with (Path(folder) / "said").open("w+b") as said:

@@ -10,6 +10,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from infertui.condition import Tolerated
+from infertui.usage import Cost, Saturated
+
 DB_NAME = "results.db"
 
 
@@ -22,6 +25,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ("embedded-llama", "embedded-mlx")
     baseline: Annotated[str, Meta(description="Profile that the others are compared with.")] = ""
     fallback: Annotated[str, Meta(description="Profile that takes the place of one that does not start.")] = ""
+    conditions: Annotated[Tolerated, Meta(description="What a machine may be like to be measured on.")] = Tolerated()
+    saturation: Annotated[Saturated, Meta(description="From where on something is called a run's limit.")] = Saturated()
+    cost: Annotated[Cost, Meta(description="Prices, for the cost of a million tokens.")] = Cost()
 
 
 def checkout() -> Path | None:

@@ -27,6 +27,7 @@ import msgspec
 
 from infertui.errors import StoreError, UsageError
 from infertui.metric import CallRecord, Start
+from infertui.sample import Sample, Values
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -128,7 +129,20 @@ def _second(db: Database) -> None:
     db.table("start").create_index(["run_id"])
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_first, _second]
+def _third(db: Database) -> None:
+    """What the machine and the server did meanwhile, and how long a server had been idle before a call."""
+    db.table("sample").create(
+        {"id": int, "run_id": int, "source": str, "at_ns": int, "since_ns": int, "took_ns": int, "readings": str},
+        pk="id",
+        not_null={"run_id", "source", "at_ns", "readings"},
+        foreign_keys=[("run_id", "run")],
+    )
+    db.table("sample").create_index(["run_id"])
+    db.table("run").add_column("telemetry", str)
+    db.table("call").add_column("idle_ms", float)
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_first, _second, _third]
 SCHEMA = len(MIGRATIONS)
 
 
@@ -156,6 +170,7 @@ class RunRow(msgspec.Struct, kw_only=True):
     warnings: str = "[]"
     generator: str = "{}"
     summary: str = ""
+    telemetry: str = "{}"
     server: str = ""
     url: str = ""
     facts: str = "{}"  # of its server
@@ -328,6 +343,22 @@ class Store:
             for row in rows
         ]
 
+    def samples(self, run_id: int) -> list[Sample]:
+        """What was read while a run lasted. A reading that is missing was not to be had."""
+        rows = self._rows(
+            "SELECT source, at_ns, since_ns, took_ns, readings FROM sample WHERE run_id = ? ORDER BY id", (run_id,)
+        )
+        return [
+            Sample(
+                source=row["source"],
+                at_ns=row["at_ns"],
+                since_ns=row["since_ns"],
+                took_ns=row["took_ns"],
+                values=_readings.decode(row["readings"]),
+            )
+            for row in rows
+        ]
+
     def reply(self, hash: str) -> tuple[str, str]:
         """What was answered, and what was thought before it."""
         rows = self._rows("SELECT text, thought FROM reply WHERE hash = ?", (hash,))
@@ -379,12 +410,35 @@ class Writer:
 
         self._jobs.put(_Job(work, then))
 
+    def samples(self, run_id: int, samples: Sequence[Sample]) -> None:
+        """Keep what was read; what could not be known is left out."""
+        rows = [
+            (run_id, each.source, each.at_ns, each.since_ns, each.took_ns, _json(known))
+            for each in samples
+            if (known := {key: value for key, value in each.values.items() if value is not None})
+        ]
+        columns = "run_id, source, at_ns, since_ns, took_ns, readings"
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany(f"INSERT INTO sample ({columns}) VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+        if rows:
+            self._jobs.put(_Job(work, lambda stored: None))
+
     def end_run(
-        self, run_id: int, status: str, message: str, warnings: Sequence[str], generator: bytes, summary: bytes
+        self,
+        run_id: int,
+        status: str,
+        message: str,
+        warnings: Sequence[str],
+        generator: bytes,
+        summary: bytes,
+        telemetry: bytes,
     ) -> None:
         """The last of a run, after all of its calls."""
-        values = (status, message, now(), _json(list(warnings)), generator.decode(), summary.decode(), run_id)
-        columns = "status = ?, message = ?, ended_at = ?, warnings = ?, generator = ?, summary = ?"
+        told = (generator.decode(), summary.decode(), telemetry.decode())
+        values = (status, message, now(), _json(list(warnings)), *told, run_id)
+        columns = "status = ?, message = ?, ended_at = ?, warnings = ?, generator = ?, summary = ?, telemetry = ?"
 
         def work(db: sqlite3.Connection) -> None:
             db.execute(f"UPDATE run SET {columns} WHERE id = ?", values)
@@ -575,6 +629,8 @@ def _clear(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 # Small things.
+
+_readings = msgspec.json.Decoder(Values)
 
 
 def pack(values: array[int]) -> bytes:

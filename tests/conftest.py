@@ -34,6 +34,9 @@ class Command:
         self.db = folder / "results.db"
         kept = {key: value for key, value in os.environ.items() if not key.startswith("INFERTUI")}
         home = str(folder / "home")
+        settings = folder / "home" / "settings.toml"  # on a busy machine no test waits for it to calm down
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        settings.write_text("[conditions]\nwait_s = 0\nidle_power_s = 0\n")
         self.environment = {**kept, "COLUMNS": "120", "NO_COLOR": "1", "INFERTUI_HOME": home}
 
     def start(self, *flags: str, **options: Any) -> subprocess.Popen[str]:

@@ -59,7 +59,9 @@ def test_show_adds_up_to_what_run_printed(infertui: Command, served: Serve) -> N
     shown = infertui.json("show", "last")["runs"][0]
     calls = shown.pop("call_list")
     assert shown.pop("targets") == []
+    samples = shown.pop("sample_list")
     assert shown == ran
+    assert {sample["source"] for sample in samples} == set(ran["telemetry"]["sources"])
     assert [call["role"] for call in calls].count("measured") == 12
 
 
@@ -166,7 +168,7 @@ def test_targets_count_the_calls_that_keep_them(infertui: Command, served: Serve
     shown = infertui("show", "last", *flags)
     assert "Time to first token ≤ 10,000 ms" in shown.stdout
     assert "all of them" in shown.stdout
-    assert shown.stdout.count("missed") == 3
+    assert shown.stdout.count("  missed  ") == 3
 
 
 def test_list_show_and_replies(infertui: Command, served: Serve) -> None:

@@ -332,8 +332,9 @@ def test_profiles_are_listed_with_settings_that_cannot_be_read(infertui: Command
 
 
 def test_doctor_tells_everything_as_json(infertui: Command, home: Path) -> None:
+    (home / "settings.toml").unlink()
     found = infertui.json("doctor")
-    keys = "version machine engines ports servers embedded profiles settings database folders problems"
+    keys = "version machine engines ports servers embedded profiles settings database folders telemetry problems"
     assert list(found) == keys.split()
     assert [each["kind"] for each in found["engines"]] == ["llama-server", "mlx-lm", "llama-cpp-python"]
     for each in found["engines"]:

@@ -26,6 +26,7 @@ from infertui.metric import (
     wall_ns,
 )
 from infertui.stats import Distribution
+from infertui.usage import Usage
 
 MS = 1_000_000
 ZERO = 7_000 * MS  # perf_counter_ns has no meaning of its own, so nothing may depend on where it starts
@@ -403,8 +404,11 @@ def test_gaps_between_reads_have_a_distribution_of_their_own() -> None:
 
 
 def test_every_figure_of_a_run_is_a_metric_in_the_order_of_the_registry() -> None:
-    summary = run(call(0, 100, 200), bounds=[Bound("ttft_ms", 500)], starts=[Start(accept_ms=3)])
-    assert list(summary.metrics) == list(METRICS)
+    more: dict[str, Any] = {"bounds": [Bound("ttft_ms", 500)], "starts": [Start(accept_ms=3)]}
+    of_calls = run(call(0, 100, 200), **more).metrics
+    assert {METRICS[key].per for key in METRICS.keys() - of_calls.keys()} == {"sample", "run"}
+    of_samples = Usage(metrics=dict.fromkeys(reversed([*METRICS.keys() - of_calls.keys()]), 1.0), limits=None)
+    assert list(run(call(0, 100, 200), usage=of_samples, **more).metrics) == list(METRICS)
     assert all(metric.key == key for key, metric in METRICS.items())
 
 

@@ -517,7 +517,19 @@ def test_settings_are_read_where_there_are_some(home: Path) -> None:
             "settings.toml:1: servers: a list is expected, not the text 'a' (write it as [\"…\"])",
         ),
         ("base = 'a'", "settings.toml:1: unknown key `base` (did you mean baseline?)"),
-        ("x = 1", "settings.toml:1: unknown key `x` (there are servers, baseline, fallback)"),
+        (
+            "x = 1",
+            "settings.toml:1: unknown key `x` (there are servers, baseline, fallback, conditions, saturation, cost)",
+        ),
+        ("[conditions]\nwait = 3", "settings.toml:2: unknown key `conditions.wait` (did you mean wait_s?)"),
+        (
+            "[conditions]\nforeign_cpu_percent = 0",
+            "settings.toml:2: conditions.foreign_cpu_percent: more than 0 is expected, not 0",
+        ),
+        (
+            "[cost.price_per_token_usd]\n'M4 Max' = -1.0",
+            "settings.toml:2: cost.price_per_token_usd.M4 Max: at least 0 is expected, not -1.0",
+        ),
     ],
 )
 def test_wrong_settings_are_one_line(home: Path, text: str, line: str) -> None:

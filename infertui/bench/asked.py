@@ -9,11 +9,15 @@ import msgspec
 
 from infertui.client.driver import Sender
 from infertui.client.wire import Limits
+from infertui.condition import Tolerated
 from infertui.metric import Bound, CallRecord, Start
 from infertui.profile import Profile
+from infertui.result import Telemetry
+from infertui.sample import Sample
 from infertui.scenario.base import Params, Scenario
 from infertui.scenario.plan import digest
 from infertui.server import server
+from infertui.usage import Cost, Saturated
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +32,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
     limits: Limits = Limits()
     bounds: tuple[Bound, ...] = ()
+    samples: bool = True  # whether the machine and the server are watched meanwhile
+    tolerated: Tolerated = Tolerated()
+    saturated: Saturated = Saturated()
+    cost: Cost = Cost()
     fallback: Profile | None = None  # takes the place of the first server that does not start
 
 
@@ -58,6 +66,10 @@ class Turn:
         self.warnings: list[str] = []
         self.loop_lag_ns = array("q")
         self.cpu_s = 0.0
+        self.samples: list[Sample] = []
+        self.telemetry = Telemetry()
+        self.elsewhere = False  # its server runs on another machine
+        self.wait_left_s = asked.tolerated.wait_s  # for the machine to calm down
         self.failed = ""
         self.header = self.fingerprint = ""
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import hashlib
 import os
-import resource
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,9 +16,11 @@ import msgspec
 
 from infertui import metric
 from infertui.bench.asked import Asked, Turn
+from infertui.bench.observer import Observer
+from infertui.bench.quiet import cpu_s, many_files, quiet
 from infertui.bench.seen import Seen
 from infertui.client.api import CHAT, COMPLETIONS, NATIVE, Api
-from infertui.client.driver import Drive, Sender, Stop
+from infertui.client.driver import Drive, Live, Sender, Stop
 from infertui.client.record import Done
 from infertui.client.wire import Target
 from infertui.errors import InferTUIError, Interrupted, StoreError
@@ -45,6 +44,7 @@ from infertui.server.process import tail, text_of
 from infertui.server.state import Begun, State
 from infertui.store import Store, Writer, now
 from infertui.telemetry import machine
+from infertui.usage import Known, usage
 
 # A failure in warm-up that the next call would only repeat.
 HOPELESS = (
@@ -68,9 +68,7 @@ T = TypeVar("T")
 def execute(asked: Asked, store: Store, emit: Callable[[Event], None]) -> list[Report]:
     """Run an experiment in this process, to its end or to the user's second thoughts."""
     work = Work(asked, store, emit).run()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # a Mac starts with 256: too few for 256 calls at once
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 10_240)), hard))
+    many_files()
     try:
         import uvloop
     except ImportError:  # a platform that it does not build on: the same code on the slower loop
@@ -90,12 +88,14 @@ class Work:
         self.turns = [Turn(asked, profile, self.scenario) for profile in asked.servers]
         self.fallback = asked.fallback
         self.experiment, self.uid = store.add_experiment(msgspec.json.encode(asked))
-        facts = msgspec.json.encode(machine.facts())
+        self.facts = machine.facts()
+        facts = msgspec.json.encode(self.facts)
         self.machine = store.add_machine(digest(facts), facts)
         self.blocks_left = 0
 
     async def run(self) -> list[Report]:
         self.writer = Writer(self.store.path, lambda message: self.emit(Warned(run=None, message=message)))
+        self.observer = Observer(self.asked, self.writer, self.emit, self.stop)
         try:
             with self._signals(), measured():
                 for turn in self.turns:
@@ -113,6 +113,7 @@ class Work:
         finally:
             for turn in self.turns:
                 turn.server.stop()
+            self.observer.end()
             self.writer.close()
 
     def _enter(self, turn: Turn) -> None:
@@ -171,6 +172,8 @@ class Work:
                 await self._end_server(other)
         if turn.sender is None:
             await self._begin_server(turn)
+        elif not turn.failed:
+            await self.observer.watch(turn)
         if not turn.failed and not self.stop.soon:
             await self._drive(turn, turn.rounds[number])
         if turn.failed and not turn.prepared and self.fallback is not None:
@@ -218,11 +221,14 @@ class Work:
             nonce=self._nonce if turn.params.cache == "cold" else lambda salt: "",
             without=turn.without,
         )
+        await self.observer.watch(turn)
         for block in self.scenario.prepare(turn.params):
             if turn.failed or self.stop.soon:
                 return
             if block.role == "warmup":
                 await self._warm_up(turn, block)
+                if not turn.failed:
+                    await self.observer.rest(turn)
             elif not turn.prepared:
                 await self._drive(turn, block)
         if not turn.prepared and not turn.failed:
@@ -267,6 +273,7 @@ class Work:
         if turn.server.process is None:
             return
         await self._still_there(turn)
+        self.observer.leave()
         turn.sender = None
         held = turn.server.process
         self.emit(ServerChanged(run=turn.run, state="stopping", message="", elapsed_s=0.0))
@@ -285,12 +292,25 @@ class Work:
     async def _know(self, turn: Turn) -> None:
         """What the server was, kept with its run."""
         facts = {"header": turn.header, "fingerprint": turn.fingerprint, **await self._aside(turn.server.facts)}
+        turn.telemetry.known = self._known(turn, facts.get("settings", {}))
         for difference in turn.server.unlike(facts.get("settings", {})):
             self._warn(turn, difference)
         try:
             self.store.set_server(turn.run, self._server(turn, {k: v for k, v in facts.items() if v}))
         except StoreError as error:  # the calls matter more than what the server calls itself
             self._warn(turn, str(error))
+
+    def _known(self, turn: Turn, settings: dict[str, Any]) -> Known:
+        """What its samples are judged by."""
+        return Known(
+            cores=os.cpu_count() or 0,
+            threads=turn.server.threads(),
+            slots=settings.get("slots"),
+            concurrency=turn.rounds[0].plan.concurrency,
+            mapped_bytes=turn.server.mapped_bytes(),
+            hardware=(str(self.facts["cpu"]), *turn.telemetry.sources),
+            local=not turn.elsewhere,
+        )
 
     async def _still_there(self, turn: Turn, asked: bool = True) -> None:
         """Whether the server has outlived the block. One that is not ours is asked only when a call of it failed."""
@@ -331,6 +351,7 @@ class Work:
 
     async def _drive(self, turn: Turn, block: Block) -> None:
         plan = block.plan
+        await self.observer.before(turn, block)
         self.emit(
             BlockStarted(
                 run=turn.run, role=block.role, round=block.round, calls=len(plan.calls), concurrency=plan.concurrency
@@ -361,16 +382,21 @@ class Work:
                 lambda stored: self.emit(CallEnded(run=turn.run, call=record, stored=stored)),
             )
 
+        def tick(live: Live) -> None:
+            seen.tick(live)
+            self.observer.tick()
+
         assert turn.sender is not None
-        drive = Drive(turn.sender, block, ended, seen.tick, self.stop)
+        drive = Drive(turn.sender, block, ended, tick, self.stop)
         began = time.perf_counter_ns()
-        with _quiet():
-            cpu = _cpu_s()
+        with quiet():
+            cpu = cpu_s()
             await drive.run()
             if block.role == "measured":
-                turn.cpu_s += _cpu_s() - cpu
+                turn.cpu_s += cpu_s() - cpu
                 turn.loop_lag_ns += drive.loop_lag_ns
         elapsed = (time.perf_counter_ns() - began) / 1e9
+        await self.observer.after(turn, block)
         await self._flush()
         self.emit(BlockEnded(run=turn.run, role=block.role, round=block.round, elapsed_s=elapsed))
         await self._still_there(turn, seen.failed)
@@ -399,14 +425,26 @@ class Work:
                 turn.failed = _why_none(turn.records)
             generator = generator_of(turn.records, turn.loop_lag_ns, turn.cpu_s)
             gaps_ms = (gap / 1000 for reads in turn.reads_us for gap in metric.gaps(reads))
-            summary = metric.summarise(turn.records, gaps_ms, generator, turn.warnings, self.asked.bounds, turn.starts)
+            self.observer.finish(turn)
+            told, asked = turn.telemetry, self.asked
+            used = usage(turn.samples, turn.records, told.known, told.idle, asked.cost, asked.saturated)
+            summary = metric.summarise(
+                turn.records,
+                gaps_ms,
+                generator,
+                turn.warnings,
+                asked.bounds,
+                turn.starts,
+                used if turn.samples else None,
+                told.doubts,
+            )
             counted = sum(call.role == "measured" and call.outcome != "cancelled" for call in turn.records)
             whole = counted == turn.calls
             status = "failed" if turn.failed else "stopped" if self.stop.soon and not whole else "done"
-            told = (status, turn.failed, turn.warnings, msgspec.json.encode(generator), msgspec.json.encode(summary))
-            self.writer.end_run(turn.run, *told)
+            kept = [msgspec.json.encode(each) for each in (generator, summary, told)]
+            self.writer.end_run(turn.run, status, turn.failed, turn.warnings, *kept)
             self.emit(RunEnded(run=turn.run, status=status, summary=summary))
-            reports.append(report_of(self.store, turn.run, status, turn.failed, summary))
+            reports.append(report_of(self.store, turn.run, status, turn.failed, summary, told))
         if trouble := await self._flush():
             self.emit(Warned(run=None, message=trouble))
         return reports
@@ -466,24 +504,3 @@ def _names(message: str, field: str) -> bool:
     import re
 
     return re.search(rf"(?<![A-Za-z_]){field}(?![A-Za-z_])", message) is not None
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No collection inside a timed block, and the loop's thread gets the interpreter back in half a millisecond."""
-    interval = sys.getswitchinterval()
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    sys.setswitchinterval(0.0005)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        gc.enable()
-        gc.unfreeze()

@@ -82,6 +82,7 @@ def _sections(found: Findings) -> dict[str, Iterator[Line]]:
     return {
         f"InferTUI {found.version}": _machine(found),
         "engines": map(_engine, found.engines),
+        "telemetry": _telemetry(found),
         "usual ports": map(_port, found.ports),
         "servers started by InferTUI": _servers(found),
         "profiles and settings": _profiles(found),
@@ -107,6 +108,25 @@ def _engine(each: Engine) -> Line:
     if each.state == "broken":
         return Line(BAD, each.kind, each.note)
     return Line(NONE, each.kind, f"missing ({each.note})" if each.note else "missing", each.commands)
+
+
+def _telemetry(found: Findings) -> Iterator[Line]:
+    """Each source with what it tells here, then what is missing and why."""
+    from infertui.condition import Tolerated, before
+    from infertui.sample import SERIES
+
+    seen = found.telemetry
+    if seen is None or seen.trouble:
+        yield Line(BAD, "sampler", seen.trouble if seen is not None else "it did not answer")
+        return
+    for name, keys in seen.sources.items():
+        yield Line(FINE if keys else NONE, name, ", ".join(SERIES[key].label for key in keys) or "tells nothing here")
+    for absent in seen.absent:
+        yield Line(NONE, absent.name, absent.reason, (absent.mend,) if absent.mend else ())
+    if seen.awake:
+        yield Line(FINE, seen.awake, "keeps the machine awake while a run lasts")
+    for doubt in before(seen.conditions, Tolerated()) if seen.conditions is not None else ():
+        yield Line(BAD if doubt.level == "suspicious" else NONE, "now", doubt.text)
 
 
 def _port(each: Port) -> Line:

@@ -102,6 +102,7 @@ def _list_scenarios(as_json: bool) -> None:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--target", "targets", multiple=True, metavar="RULE", help="How many calls keep it: 'ttft_ms<500'.")
 @click.option("--calls/--no-calls", "with_calls", default=True, help="Whether each call is listed.")
+@click.option("--chart/--no-chart", "with_chart", default=True, help="Whether what was sampled is drawn.")
 @click.option("--all", "every", is_flag=True, help="Every metric, also those seldom asked for.")
 @click.option("--reply", metavar="CALL", help="What was answered in one call.")
 @click.option("--log", "with_log", is_flag=True, help="What the run's server wrote.")
@@ -111,6 +112,7 @@ def show(
     runs: tuple[str, ...],
     targets: tuple[str, ...],
     with_calls: bool,
+    with_chart: bool,
     every: bool,
     reply: str | None,
     with_log: bool,
@@ -147,17 +149,23 @@ def show(
         if with_log:
             _show_log(store, report.id)
             return
+        samples = store.samples(report.id)
+        reads = {name: at_us for name, (at_us, _, _) in store.reads(report.id).items()}
     if as_json:
         from infertui.report.data import run_text
 
-        click.echo(run_text(report, calls, bounds))
+        click.echo(run_text(report, calls, samples, bounds))
         return
+    from infertui.report.chart import samples_view
     from infertui.report.table import calls_view, console, report_view, targets_view
 
     shown = console()
     shown.print(report_view(report, every, shown.width))
     if bounds:
         shown.print(targets_view(calls, bounds), "")
+    if with_chart and samples:
+        colour = shown.color_system is not None and not shown.no_color
+        shown.print(samples_view(samples, calls, reads, shown.width, colour, report.telemetry.known.cores or None), "")
     if with_calls:
         shown.print(calls_view(calls, bounds, shown.width))
 

@@ -77,6 +77,14 @@ NONE = "pip install 'infertui[llama,mlx]' adds two; `infertui doctor` shows what
     "--timeout", "timeouts", multiple=True, metavar="KEY=S", help="connect, first-byte, first-token, idle, total."
 )
 @click.option("--api-key-env", default="", metavar="NAME", help="Variable that holds the API key.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 3600),
+    metavar="S",
+    help="How long to wait for a busy or hot machine to calm down (default: 30; 0: go on, and mark the run).",
+)
+@click.option("--samples/--no-samples", default=True, help="Whether CPU, GPU, memory and power are sampled.")
 @click.option("--label", default="", metavar="L", help="A name to find the run by.")
 @db_option
 @json_option
@@ -106,6 +114,8 @@ def run(
 
     Ctrl-C once stops kindly and reports what was measured; twice stops at once.
     """
+    from msgspec.structs import replace
+
     from infertui.bench import Asked
     from infertui.option import bound, limits, of_settings, servers
     from infertui.result import failure
@@ -131,9 +141,12 @@ def run(
     load(params.kinds or None)
     _sweep()
     chosen = servers(profiles, urls, models, api, api_key_env)
-    kept = user() if not (profiles or urls) else None
-    spare = of_settings("fallback", kept.fallback) if kept is not None and kept.fallback else None
-    baseline = of_settings("baseline", kept.baseline).name if kept is not None and kept.baseline else ""
+    wanted, named = user(), bool(profiles or urls)
+    spare = of_settings("fallback", wanted.fallback) if wanted.fallback and not named else None
+    baseline = of_settings("baseline", wanted.baseline).name if wanted.baseline and not named else ""
+    tolerated = wanted.conditions
+    if asked["wait_s"] is not None:
+        tolerated = replace(tolerated, wait_s=asked["wait_s"])
     spare = _prepare(chosen, spare)
     plan = Asked(
         servers=chosen,
@@ -146,6 +159,10 @@ def run(
         label=asked["label"],
         limits=limits(timeouts),
         bounds=tuple(bound(rule) for rule in targets),
+        samples=asked["samples"],
+        tolerated=tolerated,
+        saturated=wanted.saturation,
+        cost=wanted.cost,
     )
     reports, stopped = _run(plan, db, events)
     if as_json:

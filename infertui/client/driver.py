@@ -82,6 +82,7 @@ class Sender(msgspec.Struct, kw_only=True):
     seed: int | None = None
     cold: bool = True
     without: set[str] = msgspec.field(default_factory=set)
+    quiet_ns: int | None = None  # when the last call to it ended, if any has
     nonce: Callable[[str], str] = lambda salt: ""
 
     def request(self, call: Call) -> bytes:
@@ -283,6 +284,8 @@ class Drive:
 
     def _start(self, flight: Flight, index: int, place: int, connection: Connection) -> None:
         request = self._requests.pop(index, None) or self.sender.request(flight.call)
+        if not self._active:
+            flight.quiet_ns = self.sender.quiet_ns
         exchange = connection.start(request)
         self._sent += not flight.use
         flight.exchange, flight.use, flight.connect_ns = exchange, connection.used, connection.opened_ns
@@ -319,6 +322,7 @@ class Drive:
         """A call has ended: its place goes to the next one first, then what it said is decoded."""
         if (found := self._active.pop(index, None)) is not None:
             flight.pauses = found[1].pauses
+            self.sender.quiet_ns = ended
         self._landed.append((flight, failure, ended))
         for follower in self._followers[index]:
             self._missing[follower] -= 1

@@ -36,6 +36,7 @@ class Flight:
         self.cold = cold
         self.connect_ns = self.wait_ns = 0
         self.use = self.reopened = self.pauses = 0
+        self.quiet_ns: int | None = None  # since when nothing had been under way, when it was sent
         self.exchange: Exchange | None = None
         self.reply = Reply()
         self.reads = Reads(0)
@@ -47,6 +48,13 @@ class Flight:
         if not self.stream or self.exchange is None:
             return False
         return self.api.framing == "ndjson" or self.exchange.content_type not in ("application/json", "text/html")
+
+    @property
+    def idle_ms(self) -> float | None:
+        """How long the server had had nothing to do when this was sent, as far as we know."""
+        if self.quiet_ns is None or self.exchange is None:
+            return None
+        return (self.exchange.send_ns - self.quiet_ns) / metric.NS_PER_MS
 
     def decode(self, stop_ns: int = 0, final: bool = False) -> bool:
         """Decode what has come, until about `stop_ns` (0: all of it). True when there is nothing left to do."""
@@ -79,6 +87,7 @@ def done(flight: Flight, block: Block, failure: Failure | None, ended_ns: int) -
         connect_ns=flight.connect_ns,
         connect_wait_ns=flight.wait_ns,
         connection_use=flight.use,
+        idle_ms=flight.idle_ms,
         reopened=flight.reopened,
         end_ns=ended_ns,
     )

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from infertui.metric import METRICS, Bound, CallRecord
-from infertui.result import Report
+from infertui.result import Report, Telemetry
+from infertui.sample import Sample
 from infertui.store import RunRow
 
 GENERATOR = ("lag_p99_ms", "lag_max_ms", "loop_lag_p99_ms", "loop_lag_max_ms", "cpu_s", "cpu_us_per_token")
@@ -35,7 +36,26 @@ def run_object(report: Report) -> dict[str, Any]:
         "token_source": summary.n_source,
         "metrics": {key: summary.metrics[key] for key in METRICS if key in summary.metrics},
         "errors": summary.errors,
+        "suspicious": summary.suspicious,
+        "doubts": summary.doubts,
+        "limits": summary.limits,
+        "limits_why": summary.limits_why,
+        "energy": summary.energy,
+        "telemetry": telemetry_object(report.telemetry),
         "generator": {key: getattr(summary.generator, key) for key in GENERATOR},
+    }
+
+
+def telemetry_object(told: Telemetry) -> dict[str, Any]:
+    """How the run was observed: by what, what is missing and why, what that cost, and the machine's conditions."""
+    return {
+        "sources": told.sources,
+        "absent": told.absent,
+        "sampling": told.tally,
+        "sampled_s": told.sampled_s,
+        "own_cpu_percent": told.sampling_percent,
+        "waited_s": told.waited_s,
+        "conditions": [{"before": before, "after": after} for before, after in told.looks],
     }
 
 
@@ -43,9 +63,12 @@ def runs_text(reports: Sequence[Report]) -> str:
     return encoded({"runs": [run_object(report) for report in reports]})
 
 
-def run_text(report: Report, calls: Sequence[CallRecord], bounds: Sequence[Bound] = ()) -> str:
+def run_text(
+    report: Report, calls: Sequence[CallRecord], samples: Sequence[Sample], bounds: Sequence[Bound] = ()
+) -> str:
     kept = [{"key": b.key, "worst": b.worst, "met": sum(b.met(c) for c in counted(calls))} for b in bounds]
-    return encoded({"runs": [{**run_object(report), "targets": kept, "call_list": calls}]})
+    lists = {"targets": kept, "call_list": calls, "sample_list": samples}
+    return encoded({"runs": [{**run_object(report), **lists}]})
 
 
 def counted(calls: Sequence[CallRecord]) -> list[CallRecord]:
@@ -63,6 +86,7 @@ def listed(row: RunRow) -> dict[str, Any]:
     known = {key: getattr(row, key) for key in keys}
     known["caveats"] = msgspec.json.decode(row.facts).get("caveats", [])
     known["warnings"] = summary.get("warnings", [])
+    known["doubts"] = summary.get("doubts", [])
     return {**known, "valid": summary.get("valid"), "metrics": summary.get("metrics", {})}
 
 

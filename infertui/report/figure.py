@@ -18,6 +18,17 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{text} {unit}" if unit else text
 
 
+def size(value: float | None) -> str:
+    """Bytes, in the unit in which they are read best."""
+    if value is None:
+        return UNKNOWN
+    for unit in ("B", "KiB", "MiB"):
+        if abs(value) < 1024:
+            return number(value, unit) if unit != "B" else f"{value:.0f} B"
+        value /= 1024
+    return number(value, "GiB")
+
+
 def percent(value: float | None) -> str:
     if value is None:
         return UNKNOWN
@@ -27,7 +38,9 @@ def percent(value: float | None) -> str:
 def of_metric(key: str, value: Distribution | float | None) -> str:
     """A metric as one figure: a run's own number, or the median of many."""
     shown = value.p50 if isinstance(value, Distribution) else value
-    return percent(shown) if key == "success_rate" else number(shown, METRICS[key].unit)
+    if key == "success_rate":
+        return percent(shown)
+    return size(shown) if METRICS[key].unit == "B" else number(shown, METRICS[key].unit)
 
 
 def seconds(value: float | None) -> str:

@@ -27,13 +27,16 @@ from infertui.event import (
     Event,
     RunEnded,
     RunStarted,
+    Sampled,
     ServerChanged,
     Ticked,
+    Waited,
     Warned,
     line,
     parse,
 )
-from infertui.report.figure import number, seconds
+from infertui.report.figure import number, seconds, size
+from infertui.sample import Values
 from infertui.text import plain
 
 if TYPE_CHECKING:
@@ -106,15 +109,15 @@ class Lines:
         self._gone = gone
         self._owner = threading.get_ident()
         self._events: deque[Event] = deque()
-        self._tick: Ticked | None = None
+        self._newest: dict[type[Event], Event] = {}  # of what may be missed
         self._rest = b""
         self._dead = False
         self._ready = select.poll()
         self._ready.register(fileno, select.POLLOUT)
 
     def put(self, event: Event) -> None:
-        if isinstance(event, Ticked):
-            self._tick = event
+        if isinstance(event, Ticked | Sampled):
+            self._newest[type(event)] = event
         else:
             self._events.append(event)
         if threading.get_ident() == self._owner:
@@ -125,14 +128,14 @@ class Lines:
         self._flush(patience_ms)
 
     def _flush(self, wait_ms: int | None) -> None:
-        while not self._dead and (self._rest or self._events or self._tick is not None):
+        while not self._dead and (self._rest or self._events or self._newest):
             if not self._ready.poll(wait_ms):
                 return
             if not self._rest:
                 if self._events:
                     self._rest = line(self._events.popleft())
-                elif self._tick is not None:
-                    self._rest, self._tick = line(self._tick), None
+                else:
+                    self._rest = line(self._newest.pop(next(iter(self._newest))))
             try:
                 written = os.write(self._fileno, self._rest[:AT_ONCE])
             except BlockingIOError:
@@ -173,6 +176,8 @@ class Progress:
         self.told = time.monotonic()
         self.live: Live | None = None
         self.errors = 0
+        self.waited = ""  # for what, the last time
+        self.seen: Values = {}  # of the machine and the server, the newest of each
 
     def show(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -189,6 +194,10 @@ class Progress:
             self.errors += 1
             if self.errors <= 5:
                 self._say(f"! {event.call.name}: {event.call.outcome}: {event.call.message}")
+        elif isinstance(event, Sampled):
+            self.seen.update(event.values)
+        elif isinstance(event, Waited):
+            self._wait(event)
         elif isinstance(event, Ticked):
             self._tick(event)
         elif isinstance(event, RunEnded):
@@ -206,6 +215,15 @@ class Progress:
         elif event.elapsed_s < 0.1 or time.monotonic() - self.told > TOLD_EVERY_S:
             self.told = time.monotonic()
             self._say(f"run {event.run}: {text}")
+
+    def _wait(self, event: Waited) -> None:
+        """Why nothing is sent, and for how long yet: on a terminal in place, elsewhere a line a reason."""
+        text = f"run {event.run}: waiting, {seconds(event.left_s)} at most: {plain(event.reason, 300)}"
+        if self.terminal:
+            self._draw([(text, "yellow")])
+        elif event.reason.partition("(")[0] != self.waited:
+            self.waited = event.reason.partition("(")[0]
+            self._say(text)
 
     def _tick(self, event: Ticked) -> None:
         if self.terminal:
@@ -246,6 +264,12 @@ class Progress:
         yield f" · {number(event.tokens_per_s, 'tok/s')}", ""
         if event.ttft_ms is not None:
             yield f" · ttft {number(event.ttft_ms, 'ms')}", ""
+        if (cpu := self.seen.get("server_cpu_percent")) is not None:
+            yield f" · CPU {number(cpu, '%')}", ""
+        if (memory := self.seen.get("server_private_bytes")) is not None:
+            yield f" · {size(memory)}", ""
+        if (gpu := self.seen.get("gpu_percent")) is not None:
+            yield f" · GPU {number(gpu, '%')}", ""
         yield f" · {event.active} under way", "dim"
 
     def _say(self, text: str) -> None:

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from infertui.metric import METRICS, Bound, CallRecord, Summary
-from infertui.report.figure import UNKNOWN, number, of_metric, percent, seconds
+from infertui.report.figure import UNKNOWN, number, of_metric, percent, seconds, size
+from infertui.report.telemetry import limit_text, telemetry_lines
 from infertui.result import Report
 from infertui.stats import ENOUGH, Distribution
 from infertui.store import RunRow
@@ -23,6 +24,24 @@ FEW = ("n", "p50", "p90", "max")  # where there is no room for more
 # What a reader wants first; the rest is in --json and in `show --all`.
 SHOWN = ("ttft_ms", "ttfa_ms", "itl_ms", "e2e_ms", "effective_tps", "decode_tps", "prefill_tps", "queue_ms")
 RUN_LINE = ("output_tps", "requests_per_min", "success_rate", "wall_s", "calls_in_decode", "speedup", "goodput_per_min")
+
+
+# Beside each other of what a run took: a mean over the measured time, where it is not the run's own number.
+BESIDE = (
+    "memory_bytes",
+    "server_gpu_bytes",
+    "server_cpu_percent",
+    "gpu_percent",
+    "joules_per_token",
+    "net_joules_per_token",
+)
+
+
+def state_of(status: str, summary: Summary | None) -> str:
+    """A run's state, and of one that is done what stands against it."""
+    if status != "done" or summary is None:
+        return status
+    return "not valid" if not summary.valid else "suspicious" if summary.suspicious else status
 
 
 class _Console(Console):
@@ -47,6 +66,7 @@ def report_view(report: Report, every: bool = False, width: int = 120) -> Render
         (f"  {plain(report.label, 40)}" if report.label else "", "cyan"),
         ("" if report.status == "done" else f"  {report.status}", "bold yellow"),
         ("" if summary.valid else "  not valid", "bold red"),
+        ("  suspicious" if summary.suspicious else "", "bold yellow"),
     )
     parts: list[RenderableType] = [title, Text(_setup_line(report.setup), "dim")]
     if any(_some(summary, key) for key in SHOWN):
@@ -54,6 +74,7 @@ def report_view(report: Report, every: bool = False, width: int = 120) -> Render
     parts.append(_own_figures(summary, every, width))
     if line := _start_line(report):
         parts.append(Text(line, "dim"))
+    parts += telemetry_lines(report, width)
     if report.message:
         parts.append(Text(plain(report.message, 600), "red"))
     parts += [Text(f"~ {plain(caveat, 400)}", "magenta") for caveat in report.caveats]
@@ -91,14 +112,16 @@ def beside_view(reports: Sequence[Report], baseline: str = "") -> RenderableType
     calls = [report.summary.calls for report in reports]
     good = [report.summary.calls - sum(report.summary.errors.values()) for report in reports]
     table.add_row("Good calls", "", *(f"{n} of {of}" for n, of in zip(good, calls, strict=True)))
-    states = [report.status if report.status != "done" or report.summary.valid else "not valid" for report in reports]
+    states = [state_of(report.status, report.summary) for report in reports]
     if set(states) != {"done"}:
         table.add_row("State", "", *states, style="bold yellow")
-    for key in (*SHOWN, *RUN_LINE, "first_answer_ms"):
+    for key in (*SHOWN, *RUN_LINE, "first_answer_ms", *BESIDE):
         if any(_some(report.summary, key) for report in reports):
-            unit = "%" if key == "success_rate" else METRICS[key].unit
+            unit = "%" if key == "success_rate" else METRICS[key].unit.replace("B", "")
             figures = [_one(key, report.summary.metrics.get(key)) for report in reports]
             table.add_row(METRICS[key].label, unit, *figures)
+    if any(report.summary.limits is not None for report in reports):
+        table.add_row("Limit", "", *(limit_text(report.summary) for report in reports))
     caveats = dict.fromkeys(caveat for report in reports for caveat in report.caveats)
     sources = {report.summary.prefill_source for report in reports} - {""}
     notes = [Text(f"~ {plain(caveat, 400)}", "magenta") for caveat in caveats]
@@ -125,7 +148,9 @@ def _distributions(summary: Summary, every: bool, width: int) -> Table:
             continue
         figures = [getattr(value, column) for column in columns[1:]]
         lacking |= {column for column, figure in zip(columns[1:], figures, strict=True) if figure is None}
-        table.add_row(METRICS[key].label, METRICS[key].unit, str(value.n), *(number(figure) for figure in figures))
+        shown = size if METRICS[key].unit == "B" else number
+        unit = "" if METRICS[key].unit == "B" else METRICS[key].unit
+        table.add_row(METRICS[key].label, unit, str(value.n), *(shown(figure) for figure in figures))
     if lacking:
         needs = ", ".join(f"p{percent} {least}" for percent, least in ENOUGH.items() if f"p{percent}" in lacking)
         table.caption = f"{UNKNOWN} n too small: {needs} values needed"
@@ -258,8 +283,7 @@ def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
         summary = msgspec.json.decode(row.summary, type=Summary) if row.summary else None
         cells = {"run": str(row.id), "when (UTC)": row.started_at[5:16].replace("T", " "), "scenario": row.scenario}
         cells |= {"server": plain(row.server, 60), "model": plain(row.model, 60), "label": plain(row.label, 60)}
-        invalid = summary is not None and not summary.valid and row.status == "done"
-        cells["status"] = "not valid" if invalid else row.status
+        cells["status"] = state_of(row.status, summary)
         for head, key in figures.items():
             cells[head] = _one(key, summary.metrics.get(key)) if summary else UNKNOWN
         lines.append(cells)
@@ -276,5 +300,7 @@ def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
 
 def _one(key: str, value: Distribution | float | None) -> str:
     """A metric as one number without its unit: the median of many, or the run's own."""
-    shown = value.p50 if isinstance(value, Distribution) else value
+    shown = (value.mean if METRICS[key].per == "sample" else value.p50) if isinstance(value, Distribution) else value
+    if METRICS[key].unit == "B":
+        return size(shown)
     return number(None if shown is None else 100 * shown if key == "success_rate" else shown)

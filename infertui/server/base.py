@@ -155,6 +155,17 @@ class Server(ABC):
             raise self.wrong("api_key_env", said, "look for a line end in it")
         return key
 
+    def mapped_bytes(self) -> int | None:
+        """Weights that it maps from a file, where that is known: systems do not count them to its own memory."""
+        if self.form != "gguf" or self.known is None:
+            return 0 if self.form == "folder" else None  # MLX copies them
+        if "--no-mmap" in self.known.command or "--use_mmap=false" in " ".join(self.known.command).replace(" ", "="):
+            return 0
+        try:
+            return os.path.getsize(self.model().place)
+        except OSError:
+            return None
+
     def hidden(self, text: str) -> str:
         """A text of the server's without the key that we sent it."""
         key = os.environ.get(self.profile.api_key_env, "") if self.profile.api_key_env else ""

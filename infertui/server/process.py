@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -253,23 +253,25 @@ def held_by(url: str) -> str:
 
 def holder(port: int) -> str:
     """Who listens on a port of this machine, as far as we may know."""
-    return next((f"{plain(name, 40)} (pid {pid})" for pid, name in _listeners(port)), "a program of another user")
+    return next((f"{plain(name, 40)} (pid {pid})" for pid, name in listeners(port)), "a program of another user")
 
 
-def _listeners(port: int) -> Iterator[tuple[int, str]]:
-    """The processes that hold a listening socket on a port, of those that we may look into."""
+def listeners(port: int) -> list[tuple[int, str]]:
+    """The processes that hold a listening socket on a port, of those that we may look into: pid and name."""
     import psutil
 
+    found = []
     for process in psutil.process_iter(["pid", "name"]):
         with contextlib.suppress(psutil.Error, OSError):
             sockets = process.net_connections(kind="tcp")
             if any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets):
-                yield process.info["pid"], process.info["name"]
+                found.append((process.info["pid"], process.info["name"]))
+    return found
 
 
 def stranger(port: int, known: Record) -> str:
     """Who holds the port of a server that we started, when it is somebody else; empty as long as nothing says so."""
-    held = list(_listeners(port))
+    held = listeners(port)
     ours = {*tree(known.pid), *(member.pid for member in record.members(known))} if held else set()
     return "" if not held or any(pid in ours for pid, _ in held) else f"{plain(held[0][1], 40)} (pid {held[0][0]})"
 

@@ -1,0 +1,233 @@
+"""What is seen of the machine and the server while an experiment lasts, and whether the machine is fit to go on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Literal
+
+from infertui import condition
+from infertui.bench.asked import Asked, Turn
+from infertui.client.driver import Stop
+from infertui.condition import Conditions, Doubt
+from infertui.event import Event, Observed, Sampled, Waited, Warned
+from infertui.sample import SERIES, Absent, Sample, Tally, Values
+from infertui.scenario.plan import Block
+from infertui.server.whereabouts import whereabouts
+from infertui.store import Writer
+from infertui.telemetry.awake import Awake
+from infertui.telemetry.sampling import Sampling
+
+KEEP_S = 5.0  # samples are handed to the writer so often
+CLOSED_S = 1.2  # for a meter to tell of a block's end
+AGAIN_S = 1.0  # while waiting, the machine is looked at so often
+REVIVALS = 2  # of a sampler that died
+POWERS = frozenset(key for key, series in SERIES.items() if series.of == "power")
+GATED = ("alone", "measured")  # blocks that are worth waiting for
+DEAR_PERCENT = 2.0  # of a core: more than this for the sampler is said …
+DEAR_WITH_CHILDREN_PERCENT = 5.0  # … or this with the programs that it reads from
+MISSED_SHARE = 0.05
+
+
+class Observer:
+    """The sampler of an experiment. What it says belongs to the run whose server is watched."""
+
+    def __init__(self, asked: Asked, writer: Writer, emit: Callable[[Event], None], stop: Stop) -> None:
+        self.asked, self.writer, self.emit, self.stop = asked, writer, emit, stop
+        self._turn: Turn | None = None
+        self._fresh: Values = {}  # since the last event
+        self._powered: dict[str, int] = {}  # when each meter of power was read the last time
+        self._pending: list[Sample] = []
+        self._kept_at = time.monotonic()
+        self._revived = 0
+        self._before: tuple[Conditions, Tally] | None = None
+        self._began_ns = self._first = 0
+        self._held = ExitStack()
+        self._awake = self._held.enter_context(Awake("a benchmark runs"))
+        self._sampling = Sampling(self._sampled) if asked.samples else None
+
+    def end(self) -> None:
+        """The machine may sleep again, and nothing is sampled any more."""
+        if self._sampling is not None:
+            self._sampling.stop()
+            self._keep()
+        self._held.close()
+
+    # What is sampled.
+
+    async def watch(self, turn: Turn) -> None:
+        """From now on it is this turn's server that is measured."""
+        told = turn.telemetry
+        where = await asyncio.get_running_loop().run_in_executor(None, whereabouts, turn.server)
+        self._keep()
+        self._turn = turn
+        turn.elsewhere = where.elsewhere
+        if where.reason and all(each.name != "server" for each in told.absent):
+            told.absent.append(Absent(name="server", reason=where.reason))
+        if self._sampling is None:
+            return
+        self._sampling.watch(where.roots, where.adopters, where.elsewhere)
+        await self._sampling.ready()
+        told.sources = list(self._sampling.sources)
+        self._take_absent(turn)
+
+    def leave(self) -> None:
+        """The server that was watched ends."""
+        self._keep()
+        self._turn = None
+        if self._sampling is not None:
+            self._sampling.watch(())
+
+    def tick(self) -> None:
+        """Take what has been sampled. A few microseconds: it is called while a block is timed."""
+        if self._sampling is None:
+            return
+        self._sampling.drain()
+        if self._turn is not None and self._fresh:
+            self.emit(Sampled(run=self._turn.run, at_ns=time.perf_counter_ns(), values=self._fresh))
+            self._fresh = {}
+        if time.monotonic() - self._kept_at > KEEP_S:
+            self._keep()
+
+    def _sampled(self, sample: Sample) -> None:
+        if self._turn is None:
+            return
+        self._turn.samples.append(sample)
+        self._pending.append(sample)
+        self._fresh.update(sample.values)
+        if any(sample.values[key] is not None for key in POWERS & sample.values.keys()):
+            self._powered[sample.source] = sample.at_ns
+
+    def _keep(self) -> None:
+        self._kept_at = time.monotonic()
+        if self._turn is not None and self._pending:
+            self.writer.samples(self._turn.run, self._pending)
+        self._pending = []
+
+    def _take_absent(self, turn: Turn) -> None:
+        """Sources that have gone since: their figures are missing from here on."""
+        told, sampling = turn.telemetry, self._sampling
+        assert sampling is not None
+        known = {each.name for each in told.absent}
+        for absent in sampling.absent.values():
+            if absent.name not in known:
+                told.absent.append(absent)
+                self._powered.pop(absent.name, None)
+                if absent.name in told.sources:
+                    self._warn(turn, f"{absent.name} tells no more: {absent.reason}")
+        if sampling.dead:
+            self._warn(turn, f"{sampling.dead}: what it would have seen is missing")
+            if self._revived < REVIVALS:
+                self._revived += 1
+                sampling.stop()
+                self._sampling = Sampling(self._sampled)
+
+    # Conditions.
+
+    async def before(self, turn: Turn, block: Block) -> None:
+        """Look at the machine, and give it time to calm down where that may help."""
+        self._before = None
+        if self._sampling is None or block.role not in GATED:
+            return
+        if self._sampling.dead:
+            self._take_absent(turn)
+            await self.watch(turn)
+        while True:
+            looked = await self._sampling.look(timed=True)
+            if looked is None:
+                return
+            doubts = condition.before(looked.conditions, self.asked.tolerated)
+            passing = condition.waits(doubts)
+            if not passing or turn.wait_left_s <= 0 or self.stop.soon:
+                break
+            await self._wait(turn, passing[0].text, min(AGAIN_S, turn.wait_left_s), turn.wait_left_s)
+            turn.wait_left_s -= AGAIN_S
+            turn.telemetry.waited_s += AGAIN_S
+        self._told(turn, block, "before", looked.conditions)
+        self._add(turn, doubts)
+        self._before = (looked.conditions, looked.tally)
+        self._began_ns, self._first = time.perf_counter_ns(), len(turn.samples)
+
+    async def after(self, turn: Turn, block: Block) -> None:
+        """What the block's conditions were like, once it has ended."""
+        if self._sampling is None or self._before is None:
+            return
+        ended_ns = time.perf_counter_ns()
+        before, tally = self._before
+        await self._closed(ended_ns)
+        looked = await self._sampling.look(timed=False)
+        after = looked.conditions if looked is not None else None
+        if after is not None:
+            self._told(turn, block, "after", after)
+        turn.telemetry.looks.append((before, after))
+        if block.role == "measured":
+            seen, windows = turn.samples[self._first :], [(self._began_ns, ended_ns)]
+            self._add(turn, condition.over(before, after, seen, windows, self.asked.tolerated))
+            if looked is not None:
+                turn.telemetry.tally = turn.telemetry.tally.plus(looked.tally.since(tally))
+                turn.telemetry.sampled_s += (ended_ns - self._began_ns) / 1e9
+        self._keep()
+        self._take_absent(turn)
+
+    async def _closed(self, ended_ns: int) -> None:
+        """Wait for the reading of each meter that covers the block's end: those that stream come when they come."""
+        until = time.monotonic() + CLOSED_S
+        while min(self._powered.values(), default=ended_ns) < ended_ns and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+            self.tick()
+
+    async def rest(self, turn: Turn) -> None:
+        """A while in which nothing is asked of the server, to know what power the machine takes then."""
+        left = self.asked.tolerated.idle_power_s
+        if self._sampling is None or not self._powered or turn.elsewhere or turn.telemetry.idle or left <= 0:
+            return
+        began = time.perf_counter_ns()
+        while left > 0 and not self.stop.soon:
+            await self._wait(turn, "measuring the power when idle", min(AGAIN_S, left), left)
+            left -= AGAIN_S
+        turn.telemetry.idle.append((began, time.perf_counter_ns()))
+
+    async def _wait(self, turn: Turn, reason: str, for_s: float, left_s: float) -> None:
+        self.emit(Waited(run=turn.run, reason=reason, left_s=left_s))
+        until = time.monotonic() + for_s
+        while time.monotonic() < until and not self.stop.soon:
+            await asyncio.sleep(min(0.1, for_s))
+            self.tick()
+
+    def _told(self, turn: Turn, block: Block, when: Literal["before", "after"], seen: Conditions) -> None:
+        self.emit(Observed(run=turn.run, role=block.role, round=block.round, when=when, conditions=seen))
+
+    def _add(self, turn: Turn, doubts: Sequence[Doubt]) -> None:
+        """Of each cause the worst is kept, and said once."""
+        kept = {doubt.key: doubt for doubt in turn.telemetry.doubts}
+        for doubt in doubts:
+            had = kept.get(doubt.key)
+            if had is None or (had.level == "note" and doubt.level == "suspicious"):
+                kept[doubt.key] = doubt
+                if doubt.level == "suspicious":
+                    self.emit(Warned(run=turn.run, message=f"suspicious: {doubt.text}"))
+        turn.telemetry.doubts = list(kept.values())
+
+    def finish(self, turn: Turn) -> None:
+        """The last doubts about a run: how well it was sampled, and how long its server had rested before calls."""
+        if sys.platform == "darwin" and not turn.elsewhere:
+            idle_s = [call.idle_ms / 1e3 for call in turn.records if call.role == "measured" and call.idle_ms]
+            self._add(turn, condition.rested(idle_s, self.asked.tolerated))
+        tally = turn.telemetry.tally
+        missed = sum(each.missed for each in tally.sources.values())
+        slots = missed + sum(each.taken for each in tally.sources.values())
+        if slots and missed > MISSED_SHARE * slots:
+            text = f"{missed} of {slots} samples were missed: the machine was too busy to take them"
+            self._add(turn, [Doubt(key="sampler", level="note", text=text)])
+        own, every = turn.telemetry.own_percent, turn.telemetry.sampling_percent
+        if own is not None and every is not None and (own > DEAR_PERCENT or every > DEAR_WITH_CHILDREN_PERCENT):
+            text = f"sampling took {every:.1f} % of a core"
+            self._add(turn, [Doubt(key="sampler_cpu", level="note", text=text)])
+
+    def _warn(self, turn: Turn, message: str) -> None:
+        if message not in turn.warnings:
+            turn.warnings.append(message)
+            self.emit(Warned(run=turn.run, message=message))
