@@ -27,8 +27,9 @@ check: $(READY)  ## format, lint, types, import rules, corpus
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m infertui.scenario.generate --check
 
-bench: $(READY)  ## what our clock is worth and costs, beside a bare loop, in one run
+bench: $(READY)  ## what our clock is worth and costs, beside a bare loop, and what sampling costs, in one run
 	@$(BIN)/python tests/bench/clock.py $(ARGS)
+	@$(BIN)/python tests/bench/sampler.py
 
 dev: $(READY)  ## the environment, and the checks as git hooks
 	@$(BIN)/pre-commit install

@@ -81,6 +81,7 @@ class Waited(_Event, frozen=True, kw_only=True, tag="waited"):
     """The next block waits, `left_s` at most: for the machine to calm down, or to know its idle power."""
 
     run: int
+    until: Literal["calm", "idle_power"]
     reason: str
     left_s: float
 

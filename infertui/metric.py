@@ -84,6 +84,7 @@ METRICS: dict[str, Metric] = {
         Metric("gpu_percent", "GPU", "%", "", "sample", "of the machine"),
         Metric("foreign_gpu_percent", "Other GPU load", "%", "lower", "sample", "of processes beside the server"),
         Metric("gpu_used_bytes", "GPU memory in use", "B", "", "sample", "by all programs"),
+        Metric("gpu_growth_bytes", "GPU memory since the start", "B", "lower", "sample", "in use by all − before it"),
         Metric("ram_used_bytes", "RAM in use", "B", "", "sample", "of the machine"),
         Metric("swap_used_bytes", "Swap in use", "B", "", "sample", "of the machine"),
         Metric("gpu_power_w", "GPU power", "W", "lower", "sample", "all GPUs"),

@@ -79,7 +79,7 @@ def mock(**dials: object) -> Iterator[str]:
             child.terminate()
 
 
-def clock(url: str, streams: int, rate: float, tokens: int) -> Clock:
+def clock(url: str, streams: int, rate: float, tokens: int, samples: bool = True) -> Clock:
     """One `infertui run` against a mock at `url` that sends `rate` tokens a second to each of `streams`."""
     with tempfile.TemporaryDirectory(prefix="infertui-selftest-") as folder:
         db = Path(folder) / "results.db"
@@ -87,6 +87,7 @@ def clock(url: str, streams: int, rate: float, tokens: int) -> Clock:
         model = f"mock?ttft_ms={TTFT_MS:g}&gap_ms={1000 / rate:g}&tokens={tokens}"
         flags = ["--scenario", "concurrent", "-c", str(streams), "-n", str(streams), "--no-alone", "--warmup", "1"]
         flags += ["--max-tokens", str(tokens), "--wait", "0", "--db", str(db), "--json"]
+        flags += [] if samples else ["--no-samples"]
         command = [sys.executable, "-m", "infertui", "run", "--attach", url, "--model", model, *flags]
         started = time.perf_counter()
         with (Path(folder) / "said").open("w+b") as said:

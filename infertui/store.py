@@ -256,6 +256,11 @@ class Store:
         with self._change() as db:
             db.execute("UPDATE run SET server_id = ? WHERE id = ?", (server_id, run_id))
 
+    def set_telemetry(self, run_id: int, telemetry: bytes) -> None:
+        """By what a run is observed, before its end says it all: a run that is cut off is judged by this."""
+        with self._change() as db:
+            db.execute("UPDATE run SET telemetry = ? WHERE id = ?", (telemetry.decode(), run_id))
+
     def set_model(self, run_id: int, model: str) -> None:
         with self._change() as db:
             db.execute("UPDATE run SET model = ? WHERE id = ?", (model, run_id))

@@ -43,6 +43,7 @@ SHOWN = (
     "gpu_percent",
     "foreign_gpu_percent",
     "gpu_used_bytes",
+    "gpu_growth_bytes",
     "ram_used_bytes",
     "swap_used_bytes",
     *POWER.values(),
@@ -92,6 +93,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     slots: int | None = None
     concurrency: int | None = None
     mapped_bytes: int | None = None  # weights that the server maps, where the system cannot tell; 0: it maps none
+    gpu_before_bytes: int | None = None  # GPU memory in use before the server was started, by all programs
     hardware: tuple[str, ...] = ()  # names of the CPU and of the GPUs
     local: bool = True  # False: the server is on another machine, of which the samples say nothing
 
@@ -144,7 +146,7 @@ def usage(
     """The figures of a run. `idle`: when the model was loaded and nothing was asked of the server."""
     spans, at_rest = windows(calls), Spans(idle)
     good = [call for call in calls if call.role == "measured" and call.good]
-    told = [_completed(each, known.mapped_bytes) for each in samples] if known.local else []
+    told = [_completed(each, known) for each in samples] if known.local else []
     seen = best(observed(told, spans, (*SHOWN, *_LIMITING)), spans)
     resting = observed(told, at_rest, POWER.values())
     metrics: Figures = {key: seen[key].distribution() for key in SHOWN if key in seen and seen[key].values}
@@ -176,13 +178,16 @@ def _tokens(good: Sequence[CallRecord]) -> int | None:
     return sum(count or 0 for count in counts) or None if None not in counts else None
 
 
-def _completed(sample: Sample, mapped_bytes: int | None) -> Sample:
+def _completed(sample: Sample, known: Known) -> Sample:
     """With what two of its values make. GPU memory is never added: where it is unified, it is in the private one."""
     values = sample.values
     made: dict[str, float | None] = {}
     private, mapped = values.get("server_private_bytes"), values.get("server_mapped_bytes")
     if private is not None:
-        made["memory_bytes"] = private + ((mapped_bytes or 0) if mapped is None else mapped)
+        made["memory_bytes"] = private + ((known.mapped_bytes or 0) if mapped is None else mapped)
+    used = values.get("gpu_used_bytes")
+    if used is not None and known.gpu_before_bytes is not None:
+        made["gpu_growth_bytes"] = used - known.gpu_before_bytes
     for key, (part_key, whole_key) in _SHARES.items():
         part, whole = values.get(part_key), values.get(whole_key)
         if part is not None and whole:

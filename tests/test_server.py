@@ -620,7 +620,6 @@ def test_side_by_side_marks_what_is_no_whole_run(infertui: Command, odd: Callabl
 
 def test_settings_that_name_no_profile_are_said_with_their_line(infertui: Command) -> None:
     home = Path(infertui.environment["INFERTUI_HOME"])
-    home.mkdir()
     (home / "settings.toml").write_text('# mine\nservers = ["embedded-lama"]\n')
     ran = infertui("run", *QUICK)
     assert ran.returncode == 2

@@ -285,10 +285,11 @@ def test_a_counter_of_two_sources_is_taken_from_one() -> None:
 def test_every_series_that_was_seen_has_a_distribution_and_no_other_has() -> None:
     values = dict.fromkeys(SERIES, 5.0)
     told = [sample(i, i + 1, **values) for i in range(10)]
-    metrics = of(told).metrics
-    assert all(key in SERIES or key == "memory_bytes" for key in SHOWN)
+    metrics = of(told, msgspec.structs.replace(ALONE, gpu_before_bytes=3)).metrics
+    made = {"memory_bytes": 10.0, "gpu_growth_bytes": 2.0}  # private + mapped; in use now − before
+    assert all(key in SERIES or key in made for key in SHOWN)
     for key in SHOWN:
-        worth = 10.0 if key == "memory_bytes" else 5.0  # private + mapped
+        worth = made.get(key, 5.0)
         assert metrics[key] == Distribution(10, mean=worth, min=worth, p50=worth, p90=worth, max=worth)
     assert set(metrics) - set(SHOWN) == {
         "server_peak_bytes",

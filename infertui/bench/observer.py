@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Literal
 
+from msgspec.structs import replace
+
 from infertui import condition
 from infertui.bench.asked import Asked, Turn
 from infertui.client.driver import Stop
@@ -40,6 +42,7 @@ class Observer:
         self._turn: Turn | None = None
         self._fresh: Values = {}  # since the last event
         self._powered: dict[str, int] = {}  # when each meter of power was read the last time
+        self._gpu_bytes: int | None = None  # in use by all programs, at the last reading
         self._pending: list[Sample] = []
         self._kept_at = time.monotonic()
         self._revived = 0
@@ -57,6 +60,13 @@ class Observer:
         self._held.close()
 
     # What is sampled.
+
+    async def unloaded(self, turn: Turn) -> None:
+        """GPU memory in use before its server is there: where none is told by process, what is added is it."""
+        if self._sampling is not None:
+            await self._sampling.ready()
+            self._sampling.drain()
+            turn.telemetry.known = replace(turn.telemetry.known, gpu_before_bytes=self._gpu_bytes)
 
     async def watch(self, turn: Turn) -> None:
         """From now on it is this turn's server that is measured."""
@@ -93,6 +103,8 @@ class Observer:
             self._keep()
 
     def _sampled(self, sample: Sample) -> None:
+        if (used := sample.values.get("gpu_used_bytes")) is not None:
+            self._gpu_bytes = int(used)
         if self._turn is None:
             return
         self._turn.samples.append(sample)
@@ -143,7 +155,7 @@ class Observer:
             passing = condition.waits(doubts)
             if not passing or turn.wait_left_s <= 0 or self.stop.soon:
                 break
-            await self._wait(turn, passing[0].text, min(AGAIN_S, turn.wait_left_s), turn.wait_left_s)
+            await self._wait(turn, "calm", passing[0].text, min(AGAIN_S, turn.wait_left_s), turn.wait_left_s)
             turn.wait_left_s -= AGAIN_S
             turn.telemetry.waited_s += AGAIN_S
         self._told(turn, block, "before", looked.conditions)
@@ -186,12 +198,14 @@ class Observer:
             return
         began = time.perf_counter_ns()
         while left > 0 and not self.stop.soon:
-            await self._wait(turn, "measuring the power when idle", min(AGAIN_S, left), left)
+            await self._wait(turn, "idle_power", "measuring the power when idle", min(AGAIN_S, left), left)
             left -= AGAIN_S
         turn.telemetry.idle.append((began, time.perf_counter_ns()))
 
-    async def _wait(self, turn: Turn, reason: str, for_s: float, left_s: float) -> None:
-        self.emit(Waited(run=turn.run, reason=reason, left_s=left_s))
+    async def _wait(
+        self, turn: Turn, until_is: Literal["calm", "idle_power"], reason: str, for_s: float, left_s: float
+    ) -> None:
+        self.emit(Waited(run=turn.run, until=until_is, reason=reason, left_s=left_s))
         until = time.monotonic() + for_s
         while time.monotonic() < until and not self.stop.soon:
             await asyncio.sleep(min(0.1, for_s))

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +18,7 @@ from infertui.bench.asked import Asked, Turn
 from infertui.bench.observer import Observer
 from infertui.bench.quiet import cpu_s, many_files, quiet
 from infertui.bench.seen import Seen
+from infertui.bench.signals import heeded
 from infertui.client.api import CHAT, COMPLETIONS, NATIVE, Api
 from infertui.client.driver import Drive, Live, Sender, Stop
 from infertui.client.record import Done
@@ -97,7 +97,7 @@ class Work:
         self.writer = Writer(self.store.path, lambda message: self.emit(Warned(run=None, message=message)))
         self.observer = Observer(self.asked, self.writer, self.emit, self.stop)
         try:
-            with self._signals(), measured():
+            with heeded(self.stop, self.emit), measured():
                 for turn in self.turns:
                     self._enter(turn)
                 rounds = self.turns[0].params.rounds
@@ -187,6 +187,7 @@ class Work:
 
     async def _begin_server(self, turn: Turn) -> None:
         at = now()
+        await self.observer.unloaded(turn)
         try:
             begun = await self._start(turn)
             endpoint = await self._aside(turn.server.endpoint)
@@ -296,6 +297,7 @@ class Work:
         for difference in turn.server.unlike(facts.get("settings", {})):
             self._warn(turn, difference)
         try:
+            self.store.set_telemetry(turn.run, msgspec.json.encode(turn.telemetry))
             self.store.set_server(turn.run, self._server(turn, {k: v for k, v in facts.items() if v}))
         except StoreError as error:  # the calls matter more than what the server calls itself
             self._warn(turn, str(error))
@@ -308,6 +310,7 @@ class Work:
             slots=settings.get("slots"),
             concurrency=turn.rounds[0].plan.concurrency,
             mapped_bytes=turn.server.mapped_bytes(),
+            gpu_before_bytes=turn.telemetry.known.gpu_before_bytes,
             hardware=(str(self.facts["cpu"]), *turn.telemetry.sources),
             local=not turn.elsewhere,
         )
@@ -456,34 +459,6 @@ class Work:
     def _warn(self, turn: Turn, message: str) -> None:
         turn.warnings.append(message)
         self.emit(Warned(run=turn.run, message=message))
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Once: stop kindly. Twice: cut what is under way. A third time: leave at once; what had ended is stored."""
-        loop = asyncio.get_running_loop()
-        pressed = 0
-
-        def asked_to_stop() -> None:
-            nonlocal pressed
-            pressed += 1
-            if pressed > 2:
-                os._exit(130)
-            self.emit(
-                Warned(run=None, message="stopping: what is under way may finish" if pressed == 1 else "stopping now")
-            )
-            self.stop.ask()
-
-        # what was set to be ignored (nohup) stays so
-        kinds = [
-            each for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN
-        ]
-        for kind in kinds:
-            loop.add_signal_handler(kind, asked_to_stop)
-        try:
-            yield
-        finally:
-            for kind in kinds:
-                loop.remove_signal_handler(kind)
 
 
 def api_of(name: str) -> Api:

@@ -219,6 +219,8 @@ class Progress:
     def _wait(self, event: Waited) -> None:
         """Why nothing is sent, and for how long yet: on a terminal in place, elsewhere a line a reason."""
         text = f"run {event.run}: waiting, {seconds(event.left_s)} at most: {plain(event.reason, 300)}"
+        if event.until == "calm":
+            text += " · --wait 0 does not wait"
         if self.terminal:
             self._draw([(text, "yellow")])
         elif event.reason.partition("(")[0] != self.waited:

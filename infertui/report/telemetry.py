@@ -65,8 +65,12 @@ def _found(summary: Summary, key: str) -> Distribution | None:
 
 def _percent(summary: Summary, key: str, label: str, of: str = "") -> Iterator[Text]:
     if (found := _found(summary, key)) is not None:
-        more = f"{of} (max {number(found.max)})".strip()
-        yield _part(label, number(found.mean, "%"), more)
+        yield _part(label, f"{_short(found.mean)} %", f"{of} (max {_short(found.max)})".strip())
+
+
+def _short(percent: float | None) -> str:
+    """A share as exactly as it can be measured."""
+    return UNKNOWN if percent is None else f"{percent:.0f}" if percent >= 99.95 else f"{percent:.1f}"
 
 
 def _server(summary: Summary) -> Iterator[Text]:
@@ -83,6 +87,8 @@ def _server(summary: Summary) -> Iterator[Text]:
         yield _part("memory at first token", size(first.p50))
     if (memory := _found(summary, "server_gpu_bytes")) is not None:
         yield _part("GPU memory", size(memory.mean), f"(max {size(memory.max)})")
+    elif (grown := _found(summary, "gpu_growth_bytes")) is not None:
+        yield _part("GPU memory", f"~{size(grown.mean)}", "more than before its start")
     yield from _percent(summary, "server_gpu_percent", "GPU")
 
 
@@ -127,9 +133,10 @@ def _energy(summary: Summary) -> Iterator[Text]:
 def _limit(summary: Summary) -> Iterator[Text]:
     if summary.limits is None:
         return
-    yield Text(limit_text(summary), "bold")
-    for why in summary.limits_why:
-        yield Text(plain(why, 200), "dim")
+    if not summary.limits:
+        yield Text(limit_text(summary), "bold")
+    for name, why in zip(summary.limits, summary.limits_why, strict=False):
+        yield Text.assemble((f"{name} ", "bold"), (plain(why.removeprefix(f"{name}: "), 200), "dim"))
 
 
 def _sampled(report: Report) -> Iterator[Text]:
@@ -140,7 +147,7 @@ def _sampled(report: Report) -> Iterator[Text]:
     yield Text(", ".join(plain(source, 60) for source in told.sources), "dim")
     yield Text(f"{missed} of {taken + missed} missed", "dim")
     if told.sampling_percent is not None:
-        yield Text(f"{number(told.sampling_percent, '%')} of a core", "dim")
+        yield Text(f"{told.sampling_percent:.1f} % of a core", "dim")
     if told.waited_s:
         yield Text(f"waited {told.waited_s:.0f} s for the machine", "dim")
     for absent in told.absent:

@@ -25,7 +25,7 @@ from infertui.telemetry.tree import Tree
 from infertui.text import plain
 
 FAST_S, SLOW_S = 0.2, 1.0
-SPAN_S = 0.4  # over less, a process's CPU time is mostly rounding
+SPAN_S = 0.25  # over less, a process's CPU time is mostly rounding
 SILENT_S = 3.0  # a source that says nothing for so long hangs
 HOPELESS = 10  # readings in a row that fail
 OPENING_S = 4.0  # until every source has said whether it is there
