@@ -285,7 +285,7 @@ def test_a_counter_of_two_sources_is_taken_from_one() -> None:
 def test_every_series_that_was_seen_has_a_distribution_and_no_other_has() -> None:
     values = dict.fromkeys(SERIES, 5.0)
     told = [sample(i, i + 1, **values) for i in range(10)]
-    metrics = of(told, msgspec.structs.replace(ALONE, gpu_before_bytes=3)).metrics
+    metrics = of(told, known=msgspec.structs.replace(ALONE, gpu_before_bytes=3)).metrics
     made = {"memory_bytes": 10.0, "gpu_growth_bytes": 2.0}  # private + mapped; in use now − before
     assert all(key in SERIES or key in made for key in SHOWN)
     for key in SHOWN:

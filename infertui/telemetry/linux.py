@@ -16,6 +16,7 @@ from infertui.telemetry.sysfs import text
 from infertui.text import plain
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+LARGEST = 1 << 18  # bytes of a file of /proc
 NO_LIMIT = 1 << 60  # cgroup v1 says "none" by a number near the largest
 CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 
@@ -30,7 +31,11 @@ class Linux:
         self._rates = Rates()
         self._lock = threading.Lock()
         self._parents: dict[int, int] = {}
-        self._stalls = [kind for kind in ("cpu", "memory", "io") if (self._proc / "pressure" / kind).is_file()]
+        self._newest: int | None = None  # pid that had been given out last when processes were looked for
+        self._stat, self._memory = _Kept(self._proc / "stat"), _Kept(self._proc / "meminfo")
+        self._paging, self._load = _Kept(self._proc / "vmstat"), _Kept(self._proc / "loadavg")
+        stalls = {kind: _Kept(self._proc / "pressure" / kind) for kind in ("cpu", "memory", "io")}
+        self._stalls = {kind: kept for kind, kept in stalls.items() if kept.read()}
         self._limits = _Limits(self._proc, self._sys)
         self._throttles = sorted(self._sys.glob("devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count"))
         self._supplies = sorted(self._sys.glob("class/power_supply/*"))
@@ -38,45 +43,49 @@ class Linux:
         self._heat = [each / "temp1_input" for each in sensors if text(each / "name") in CPU_SENSORS]
 
     def close(self) -> None:
-        """Nothing is held."""
+        for kept in (self._stat, self._memory, self._paging, self._load, *self._stalls.values()):
+            kept.close()
 
     # The machine.
 
     def cpu(self) -> tuple[int, int]:
         """What other virtual machines have stolen counts as busy: it was not to be had."""
-        with open(self._proc / "stat", "rb") as file:
-            user, nice, system, idle, iowait, *rest = map(int, file.readline().split()[1:9])
+        first = self._stat.read().partition(b"\n")[0]
+        user, nice, system, idle, iowait, *rest = map(int, first.split()[1:9])
         busy = user + nice + system + sum(rest)
         return busy * TICK_NS, (busy + idle + iowait) * TICK_NS
 
     def fast(self, at_ns: int) -> Values:
-        found: Values = {}
-        for kind in self._stalls:
-            line, key = ("some", "cpu_stall_percent") if kind == "cpu" else ("full", f"{kind}_stall_percent")
-            rate = self._rates.of(key, self._stalled_us(kind, line), at_ns)
-            found[key] = None if rate is None else rate / 1e4
-        return found
-
-    def _stalled_us(self, kind: str, line: str) -> float | None:
-        for said in text(self._proc / "pressure" / kind).splitlines():
-            if said.startswith(line):
-                return float(said.rpartition("total=")[2])
-        return None
+        return {}  # of the processes alone: all else may wait for a second
 
     def slow(self, at_ns: int) -> Values:
-        memory = _numbers(self._proc / "meminfo")
-        found: Values = {"swapouts": _numbers(self._proc / "vmstat").get("pswpout"), **self._limits.read()}
-        if "MemTotal:" in memory and "MemAvailable:" in memory:
-            found["ram_total_bytes"] = memory["MemTotal:"] * 1024
-            found["ram_used_bytes"] = (memory["MemTotal:"] - memory["MemAvailable:"]) * 1024
-        if "SwapTotal:" in memory and "SwapFree:" in memory:
-            found["swap_used_bytes"] = (memory["SwapTotal:"] - memory["SwapFree:"]) * 1024
+        found: Values = {**self._stalled(at_ns), **self._swap(), **self._limits.read()}
+        memory = self._memory.read()
+        total, free = (_kilobytes_of(memory, name) for name in (b"MemTotal:", b"MemAvailable:"))
+        if total is not None and free is not None:
+            found["ram_total_bytes"], found["ram_used_bytes"] = total, total - free
         found["on_battery"], _ = self._battery()
         found["thermal_throttles"] = self._throttled()
         found["asleep_ns"] = asleep_ns()
         heat = [int(said) / 1000 for path in self._heat if (said := text(path)) and int(said) > 0]
         found["cpu_temperature_c"] = max(heat, default=None)
         return found
+
+    def _stalled(self, at_ns: int) -> Values:
+        """Shares of the time since the last reading, in which some task waited for a CPU, all for memory or a disk."""
+        found: Values = {}
+        for kind, kept in self._stalls.items():
+            some, _, full = kept.read().partition(b"\n")
+            stalled_us = (some if kind == "cpu" else full).rstrip().rpartition(b"total=")[2]
+            rate = self._rates.of(kind, int(stalled_us) if stalled_us.isdigit() else None, at_ns)
+            found[f"{kind}_stall_percent"] = None if rate is None else rate / 1e4
+        return found
+
+    def _swap(self) -> dict[str, int | None]:
+        memory = self._memory.read()
+        total, free = (_kilobytes_of(memory, name) for name in (b"SwapTotal:", b"SwapFree:"))
+        used = total - free if total is not None and free is not None else None
+        return {"swap_used_bytes": used, "swapouts": _number_of(self._paging.read(), b"pswpout")}
 
     def _throttled(self) -> int | None:
         counts = [int(said) for path in self._throttles if (said := text(path))]
@@ -95,10 +104,10 @@ class Linux:
 
     def look(self) -> dict[str, Any]:
         battery, percent = self._battery()
-        memory, swapped = _numbers(self._proc / "meminfo"), _numbers(self._proc / "vmstat").get("pswpout")
         frequency = "devices/system/cpu/cpu[0-9]*/cpufreq"
         profile = text(self._sys / "firmware/acpi/platform_profile")
-        told = {
+        told: dict[str, Any] = {
+            **self._swap(),
             "thermal_throttles": self._throttled(),
             "on_battery": None if battery is None else bool(battery),
             "battery_percent": percent,
@@ -106,13 +115,10 @@ class Linux:
             "power_mode": plain(profile, 40),
             "governor": self._each(f"{frequency}/scaling_governor"),
             "energy_preference": self._each(f"{frequency}/energy_performance_preference"),
-            "swapouts": swapped,
             "virtual": " hypervisor" in text(self._proc / "cpuinfo"),
             "cpu_limit": self._limits.cores(),
             "asleep_ns": asleep_ns(),
         }
-        if "SwapTotal:" in memory and "SwapFree:" in memory:
-            told["swap_used_bytes"] = (memory["SwapTotal:"] - memory["SwapFree:"]) * 1024
         return {key: value for key, value in told.items() if value is not None}
 
     def _each(self, pattern: str) -> str:
@@ -134,13 +140,7 @@ class Linux:
     def descendants(self, roots: Iterable[int]) -> set[int]:
         """Only who is new is looked into: an ancestor once known stays one, also when it has died."""
         with self._lock:
-            there = {int(name) for name in os.listdir(self._proc) if name.isdecimal()}
-            for pid in self._parents.keys() - there:
-                del self._parents[pid]
-            for pid in there - self._parents.keys():
-                with contextlib.suppress(OSError, ValueError, IndexError):
-                    said = (self._proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
-                    self._parents[pid] = int(said[1])
+            self._look_for_new()
             children: dict[int, list[int]] = {}
             for pid, parent in self._parents.items():
                 children.setdefault(parent, []).append(pid)
@@ -152,11 +152,50 @@ class Linux:
             left += new
         return found - set(roots)
 
+    def _look_for_new(self) -> None:
+        """Pids are given out upwards, and begin anew at their limit: those given out since may be used again."""
+        said = self._load.read().rpartition(b" ")[2].strip()
+        newest = int(said) if said.isdigit() else None
+        before, self._newest = self._newest, newest
+        if newest is not None and newest == before:
+            return
+        there = {int(name) for name in os.listdir(self._proc) if name.isdecimal()}
+        for pid in self._parents.keys() - there:
+            del self._parents[pid]
+        for pid in there:
+            if pid not in self._parents or _since(pid, before, newest):
+                with contextlib.suppress(OSError, ValueError, IndexError):
+                    fields = (self._proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+                    self._parents[pid] = int(fields[1])
+
     def handle(self, pid: int) -> Process | None:
         try:
             return Process(self._proc, pid)
         except OSError:
             return None
+
+
+class _Kept:
+    """A file that is read again and again: opened once. One that is not there says nothing."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._file = -1
+
+    def read(self) -> bytes:
+        if self._file < 0:
+            return b""
+        try:
+            return os.pread(self._file, LARGEST, 0)
+        except OSError:
+            return b""
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 class Process:
@@ -256,6 +295,13 @@ def asleep_ns() -> int | None:
         return None
 
 
+def _since(pid: int, before: int | None, newest: int | None) -> bool:
+    """Whether a pid may have been given out after one and up to another."""
+    if before is None or newest is None:
+        return False
+    return before < pid <= newest if before < newest else pid > before or pid <= newest
+
+
 def _upward(mount: Path, path: str) -> Iterator[Path]:
     """The folders of a group and of those around it. In a container the path may be the host's, and not there."""
     folder = mount / path.lstrip("/")
@@ -282,6 +328,20 @@ def _numbers(path: Path) -> dict[str, int]:
         with contextlib.suppress(ValueError, IndexError):
             found[name] = int(rest.split()[0])
     return found
+
+
+def _number_of(lines: bytes, name: bytes) -> int | None:
+    """The number behind a name at the start of a line."""
+    at = 0 if lines.startswith(name + b" ") else lines.find(b"\n" + name + b" ") + 1
+    if not at and not lines.startswith(name + b" "):
+        return None
+    found = lines[at + len(name) :].partition(b"\n")[0].split()
+    return int(found[0]) if found and found[0].isdigit() else None
+
+
+def _kilobytes_of(lines: bytes, name: bytes) -> int | None:
+    number = _number_of(lines, name)
+    return None if number is None else number * 1024
 
 
 def _kilobytes(status: bytes) -> Iterator[tuple[str, int]]:
