@@ -390,3 +390,11 @@ def test_calls_at_once_have_no_pause_before_them(infertui: Command, served: Serv
     assert isinstance(idle, dict)
     assert idle["n"] <= 2  # the first of the round, and one after which by chance nothing was under way
     assert Distribution(**idle).n == idle["n"]
+
+
+def test_a_server_with_too_few_slots_is_told_to_be_limited_by_them(infertui: Command, served: Serve) -> None:
+    url = served(tokens=40, gap_ms=5, slots=1).address
+    flags = ("--scenario", "concurrent", "-c", "4", "-n", "8", "--max-tokens", "40", "--alone")
+    run = infertui.run_json("--attach", url, "--model", "mock", *flags)
+    assert "slots" in run["limits"]
+    assert any(why.startswith("slots: ") and "queue" in why for why in run["limits_why"])

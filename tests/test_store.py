@@ -12,11 +12,14 @@ from array import array
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from infertui import store
 from infertui.errors import StoreError, UsageError
 from infertui.metric import CallRecord
+from infertui.result import stored
+from infertui.sample import Sample
 from infertui.store import SCHEMA, Store, Writer, pack, unpack
 
 
@@ -278,3 +281,46 @@ def test_runs_whose_runner_is_gone_are_marked_as_interrupted(tmp_path: Path) -> 
         db.mark_interrupted([*cut, a_run(db, status="done")])
         assert db.run("last").status == "done"  # one that ended meanwhile stays as it is
         assert (db.run(str(dead)).status, db.run(str(living)).status) == ("interrupted", "running")
+
+
+def test_samples_come_back_as_they_went_in_without_what_was_not_known(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    told = [
+        Sample(source="a", at_ns=2**53 - 1, since_ns=None, took_ns=5, values={"gpu_percent": 0.1, "swapouts": 3}),
+        Sample(source="a", at_ns=9, since_ns=7, took_ns=0, values={"gpu_percent": None, "swapouts": 4.0}),
+        Sample(source="b", at_ns=10, since_ns=9, values={"gpu_percent": None}),  # nothing in it
+    ]
+    with Store(path) as db:
+        run = a_run(db)
+        writer = Writer(path)
+        writer.samples(run, told)
+        writer.samples(run, [])
+        writer.flush()
+        writer.close()
+        first, second = db.samples(run)
+        assert first == told[0]
+        assert second == msgspec.structs.replace(told[1], values={"swapouts": 4.0})
+        assert db.samples(run + 1) == []
+
+
+def test_a_database_from_before_samples_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "results.db"
+    columns = [name for name in store.CALL_COLUMNS if name != "idle_ms"]
+    insert = f"INSERT INTO call (run_id, {', '.join(columns)}) VALUES (?, {', '.join('?' * len(columns))})"
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "MIGRATIONS", store.MIGRATIONS[:2])
+        patch.setattr(store, "SCHEMA", 2)
+        patch.setattr(store, "CALL_COLUMNS", columns)
+        patch.setattr(store, "INSERT_CALL", insert)
+        with Store(path) as db:
+            run = a_run(db, label="old")
+            write(path, run, record(send_ns=20, end_ns=40))
+    with Store(path) as db:
+        assert db.connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA
+        (call,) = db.calls(run)
+        assert (call.send_ns, call.idle_ms) == (20, None)
+        assert db.samples(run) == []
+        assert db.run("old").telemetry == "{}"
+        report = stored(db, "old")
+    assert report.summary.limits is None
+    assert report.telemetry.sources == []
