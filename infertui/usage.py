@@ -162,14 +162,9 @@ def usage(
     tokens = _tokens(good)
     metrics |= _energy_figures(headline(energy), spans, tokens) if energy else {}
     metrics |= _costs(metrics.get("joules_per_token"), spans, tokens, known, cost)
-    limits, why = _limits(seen, _swapped(told, spans), good, spans, known, saturated)
+    limits, why = _limits(seen, told, good, spans, known, saturated)
     notes = [*_sample_notes(metrics, seen, spans, known), *_cost_notes(metrics, energy, good, cost)]
     return Usage(metrics=metrics, limits=limits, limits_why=why, energy=energy, notes=tuple(notes))
-
-
-def _swapped(samples: Iterable[Sample], spans: Spans) -> float | None:
-    grown = growth(samples, "swapouts", spans)
-    return grown.whole if grown is not None else None
 
 
 def _tokens(good: Sequence[CallRecord]) -> int | None:
@@ -284,7 +279,7 @@ def _costs(joules_per_token: object, spans: Spans, tokens: int | None, known: Kn
 
 def _limits(
     seen: Mapping[str, Seen],
-    swapped: float | None,
+    samples: Sequence[Sample],
     good: Sequence[CallRecord],
     spans: Spans,
     known: Known,
@@ -305,15 +300,18 @@ def _limits(
             causes.setdefault(limit, []).append(f"{_figure(value)} % {text} (limit {threshold:g} %)")
 
     machine, server = mean("machine_cpu_percent"), mean("server_cpu_percent")
+    held, swapped = (growth(samples, key, spans) for key in ("cgroup_throttled_ns", "swapouts"))
     over("CPU", machine, saturated.cpu_percent, "of all cores")
     if "CPU" in causes and server is not None and known.cores:
         causes["CPU"].append(f"the server had {_figure(server / known.cores)} %")
     over("CPU", mean("cpu_stall_percent"), saturated.cpu_stall_percent, "of the time a task waited for a core")
+    held_percent = 100 * spans.share(round(held.share)) if held is not None else None
+    over("CPU", held_percent, saturated.cpu_stall_percent, "of the time a limit of CPU time held it back")
     if "CPU" not in causes and server is not None and known.threads:
-        over("threads", server / known.threads, saturated.threads_percent, f"of the server's {known.threads} threads")
+        over("threads", server / known.threads, saturated.threads_percent, f"of the server's {_threads(known.threads)}")
     over("GPU", mean("gpu_percent"), saturated.gpu_percent, "of the GPU's time")
-    if swapped:
-        causes["memory"] = [f"pages went out to swap ({swapped:.0f})"]
+    if swapped is not None and swapped.whole:
+        causes["memory"] = [f"pages went out to swap ({swapped.whole:.0f})"]
     over("memory", mean("memory_stall_percent"), saturated.memory_stall_percent, "of the time all tasks waited for it")
     over("memory", peak("ram_percent"), saturated.memory_percent, "of RAM at its peak")
     over("memory", peak("cgroup_percent"), saturated.memory_percent, "of what the cgroup allows, at its peak")
@@ -340,6 +338,10 @@ def _waited(good: Sequence[CallRecord], enough: bool) -> float | None:
     if not told or 2 * len(told) < len(good):
         return None
     return 100 * fsum(queue for queue, _ in told) / fsum(whole for _, whole in told)
+
+
+def _threads(number: int) -> str:
+    return f"{number} thread{'s' if number > 1 else ''}"
 
 
 def _figure(percent: float) -> str:

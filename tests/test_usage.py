@@ -662,6 +662,13 @@ IDLE = [10.0] * 4
         ),
         ({"cpu_stall_percent": [19.9] * 4}, ALONE, (), ()),
         (
+            {"cgroup_throttled_ns": [0, 0.4e9, 0.8e9, 1.2e9]},
+            ALONE,
+            ("CPU",),  # 1.2 of 4 s
+            ("CPU: 30 % of the time a limit of CPU time held it back (limit 20 %)",),
+        ),
+        ({"cgroup_throttled_ns": [0, 0.2e9, 0.4e9, 0.7e9]}, ALONE, (), ()),
+        (
             {"server_cpu_percent": [200, 200, 180, 200]},
             Known(threads=2, concurrency=1),
             ("threads",),  # 195 of 200
