@@ -228,12 +228,11 @@ class Work:
                 return
             if block.role == "warmup":
                 await self._warm_up(turn, block)
-                if not turn.failed:
-                    await self.observer.rest(turn)
             elif not turn.prepared:
                 await self._drive(turn, block)
         if not turn.prepared and not turn.failed:
             await self._know(turn)
+            await self.observer.rest(turn)
         turn.prepared = True
 
     def _keep_failed(self, turn: Turn, at: str, why: str) -> None:
