@@ -365,6 +365,16 @@ def test_a_sampler_that_is_killed_says_nothing_more_and_nobody_waits_for_it() ->
     drive(work)
 
 
+def test_a_sampler_that_cannot_even_start_says_why_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(sampling: Sampling, found: list[Sample]) -> None:
+        await sampling.ready()
+        assert sampling.dead.startswith("the sampler died (exit code 1: ")
+        assert "No module named infertui.telemetry.nothing" in sampling.dead
+
+    monkeypatch.setattr("infertui.telemetry.sampling.MODULE", "infertui.telemetry.nothing")
+    drive(work)
+
+
 def test_a_sampler_ends_with_its_owner_by_whatever_end(tmp_path: Path) -> None:
     code = """
 import os, time

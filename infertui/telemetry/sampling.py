@@ -9,15 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from typing import IO
 
 import msgspec
 
 from infertui.sample import Absent, Sample
 from infertui.telemetry.sampler import Look, Looked, Order, Ready, Said, Watch
+from infertui.text import plain
 
+MODULE = "infertui.telemetry.sampler"
 READY_S = 6.0
 LOOK_S = 5.0
 END_S = 2.0
+GONE_S = 0.1  # between its pipe's end and its own
+WORDS = 2000  # of what it said last on stderr
 
 
 class Sampling:
@@ -33,23 +38,24 @@ class Sampling:
         self.dead = ""  # why it says nothing more
         self._looked: Looked | None = None
         self._ready = self._ending = False
-        self._heard = b""
+        self._heard = self._last_words = b""
         self._decoder = msgspec.json.Decoder(Said)
         self._child: subprocess.Popen[bytes] | None = None
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "infertui.telemetry.sampler"],
+                [sys.executable, "-m", MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is not for it
                 cwd="/",  # no folder of the user's is held, and none shadows a module
             )
         except OSError as error:
             self.dead = f"the sampler cannot be started: {error.strerror or error}"
             return
-        assert self._child.stdout is not None
-        os.set_blocking(self._child.stdout.fileno(), False)
+        for pipe in (self._child.stdout, self._child.stderr):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
 
     @property
     def pid(self) -> int:
@@ -64,18 +70,13 @@ class Sampling:
         """Take what it has said so far."""
         if self._child is None or self.dead:
             return
-        assert self._child.stdout is not None
-        try:
-            while said := os.read(self._child.stdout.fileno(), 1 << 16):
-                self._heard += said
-        except BlockingIOError:
-            pass
-        else:
-            if not self._ending:
-                self._died()
-        *lines, self._heard = self._heard.split(b"\n")
+        more, open_ = _read(self._child.stdout)
+        *lines, self._heard = (self._heard + more).split(b"\n")
         for line in lines:
             self._take(line)
+        self._last_words = (self._last_words + _read(self._child.stderr)[0])[-WORDS:]
+        if not (open_ or self._ending):
+            self._died()
 
     def _take(self, line: bytes) -> None:
         try:
@@ -94,9 +95,11 @@ class Sampling:
     def _died(self) -> None:
         assert self._child is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(timeout=END_S)
+            self._child.wait(timeout=GONE_S)
         code = self._child.returncode
-        self.dead = f"the sampler died ({f'signal {-code}' if code is not None and code < 0 else f'exit code {code}'})"
+        why = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        words = self._last_words.decode("utf-8", "replace").strip().splitlines()
+        self.dead = f"the sampler died ({why}{f': {plain(words[-1], 200)}' if words else ''})"
 
     def _order(self, order: Order) -> None:
         if self._child is None or self.dead:
@@ -130,7 +133,6 @@ class Sampling:
         if self._child is None:
             return
         assert self._child.stdin is not None
-        assert self._child.stdout is not None
         self._ending = True
         with contextlib.suppress(OSError):
             self._child.stdin.close()
@@ -140,5 +142,19 @@ class Sampling:
             self._child.kill()
             self._child.wait()
         self.drain()
-        self._child.stdout.close()
+        for pipe in (self._child.stdout, self._child.stderr):
+            if pipe is not None:
+                pipe.close()
         self._child = None
+
+
+def _read(pipe: IO[bytes] | None) -> tuple[bytes, bool]:
+    """What there is in a pipe now, and whether there may come more."""
+    assert pipe is not None
+    heard = b""
+    try:
+        while said := os.read(pipe.fileno(), 1 << 16):
+            heard += said
+    except BlockingIOError:
+        return heard, True
+    return heard, False
