@@ -43,7 +43,7 @@ def cost(seconds: float, processes: int) -> None:
     readings = sum(len(each) for each in took.values())
     missed = sum(each.missed for each in grown.sources.values())
     print(
-        f"a server of {processes} process{'es' if processes > 1 else ''}: {100 * grown.cpu_s / elapsed:.2f} % of a core over {elapsed:.0f} s "
+        f"processes of the server: {processes}; {100 * grown.cpu_s / elapsed:.2f} % of a core over {elapsed:.0f} s "
         f"(aim 0.5 %), {1000 * grown.cpu_s / max(1, readings):.2f} ms of CPU a reading, "
         f"{missed} of {readings + missed} slots missed"
     )
