@@ -222,7 +222,8 @@ def test_what_others_use_is_what_neither_the_server_nor_we_did() -> None:
 
 def test_what_others_use_is_unknown_where_the_server_may_not_be_looked_into() -> None:
     assert moment(12, 9, None, 1).foreign_percent(moment(10, 5, None, 1)) is None
-    assert moment(12, 9, 0.5, 1).foreign_percent(moment(10, 5, 1, 1)) is None  # another server since
+    other = msgspec.structs.replace(moment(12, 9, 1.5, 1), watched=1)
+    assert other.foreign_percent(moment(10, 5, 1, 1)) is None  # another server since
 
 
 def test_rounding_never_makes_others_use_less_than_nothing() -> None:
@@ -350,6 +351,34 @@ def test_another_programs_load_is_seen_and_named() -> None:
     finally:
         other.kill()
         other.wait()
+
+
+def test_who_is_watched_next_gets_no_reading_and_no_growth_of_who_was_watched_before() -> None:
+    spin = "import time\nwhile time.process_time() < {}: pass\nprint('x', flush=True)\ntime.sleep(60)"
+    little, much = (
+        subprocess.Popen([sys.executable, "-c", spin.format(each)], stdout=subprocess.PIPE) for each in (0.1, 1.5)
+    )
+
+    async def work(sampling: Sampling, found: list[Sample]) -> None:
+        await sampling.ready()
+        sampling.watch([little.pid])
+        await gathered(sampling, lambda: sum("server_cpu_ns" in each.values for each in found) > 3)
+        count = len(found)
+        sampling.watch([much.pid])
+        await gathered(sampling, lambda: sum("server_cpu_ns" in each.values for each in found[count:]) > 3)
+        after = [each.values for each in found[count:] if "server_cpu_ns" in each.values]
+        assert all((values["server_cpu_ns"] or 0) > 1e9 for values in after)
+        assert all((values["server_cpu_percent"] or 0) < 50 for values in after)
+
+    try:
+        for each in (little, much):
+            assert each.stdout is not None
+            each.stdout.readline()
+        drive(work)
+    finally:
+        for each in (little, much):
+            each.kill()
+            each.communicate()
 
 
 def test_a_sampler_that_is_killed_says_nothing_more_and_nobody_waits_for_it() -> None:

@@ -42,7 +42,8 @@ class Observer:
         self._turn: Turn | None = None
         self._fresh: Values = {}  # since the last event
         self._powered: dict[str, int] = {}  # when each meter of power was read the last time
-        self._gpu_bytes: int | None = None  # in use by all programs, at the last reading
+        self._gpu_bytes: int | None = None  # in use by all programs, at the last reading …
+        self._gpu_at_ns = 0  # … and when that was
         self._pending: list[Sample] = []
         self._kept_at = time.monotonic()
         self._revived = 0
@@ -65,7 +66,10 @@ class Observer:
         """GPU memory in use before its server is there: where none is told by process, what is added is it."""
         if self._sampling is not None:
             await self._sampling.ready()
-            self._sampling.drain()
+            began, until = time.perf_counter_ns(), time.monotonic() + CLOSED_S
+            while sys.platform == "darwin" and self._gpu_at_ns < began and time.monotonic() < until:
+                await asyncio.sleep(0.02)
+                self._sampling.drain()
             turn.telemetry.known = replace(turn.telemetry.known, gpu_before_bytes=self._gpu_bytes)
 
     async def watch(self, turn: Turn) -> None:
@@ -73,7 +77,7 @@ class Observer:
         told = turn.telemetry
         where = await asyncio.get_running_loop().run_in_executor(None, whereabouts, turn.server)
         self._keep()
-        self._turn = turn
+        self._turn, self._fresh = turn, {}
         turn.elsewhere = where.elsewhere
         if where.reason and all(each.name != "server" for each in told.absent):
             told.absent.append(Absent(name="server", reason=where.reason))
@@ -104,7 +108,7 @@ class Observer:
 
     def _sampled(self, sample: Sample) -> None:
         if (used := sample.values.get("gpu_used_bytes")) is not None:
-            self._gpu_bytes = int(used)
+            self._gpu_bytes, self._gpu_at_ns = int(used), sample.at_ns
         if self._turn is None:
             return
         self._turn.samples.append(sample)

@@ -54,6 +54,12 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True, tag="looked"):
     tally: Tally
 
 
+class Watching(msgspec.Struct, frozen=True, kw_only=True, tag="watching"):
+    """Readings from here on are of whom it was told to watch."""
+
+    at_ns: int
+
+
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     """Every source has said whether it is there."""
 
@@ -61,7 +67,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
 
 
 Order = Watch | Look
-Said = Sample | Absent | Looked | Ready
+Said = Sample | Absent | Looked | Ready | Watching
 
 
 def platform() -> Platform:
@@ -102,14 +108,15 @@ class Processes(Source):
         self._rates = Rates()
 
     def read(self, at_ns: int) -> Values:
+        watched = self._tree.watched
         found = {**self._platform.fast(at_ns), **self._tree.read()}
         busy, every = self._platform.cpu()
         rate = self._rates.of
         found["machine_cpu_percent"] = _share(rate("busy", busy, at_ns), rate("every", every, at_ns))
-        used = rate("server", found.get("server_cpu_ns"), at_ns)
+        used = rate(f"server {watched}", found.get("server_cpu_ns"), at_ns)
         if "server_cpu_ns" in found:
             found["server_cpu_percent"] = None if used is None else used / 1e7
-            energy = rate("energy", found.pop("server_cpu_energy_nj"), at_ns)
+            energy = rate(f"energy {watched}", found.pop("server_cpu_energy_nj"), at_ns)
             found["server_cpu_power_w"] = energy / 1e9 if energy else None
         return found
 
@@ -150,11 +157,12 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     all_ns: int
     server_ns: int | None  # None: somewhere on this machine, and not to be looked into
     own_ns: int
+    watched: int = 0  # of the tree
     each: dict[tuple[int, float], tuple[str, float]] = {}
 
     def foreign_percent(self, before: Moment) -> float | None:
         """What other programs took of all cores."""
-        if self.server_ns is None or before.server_ns is None or self.server_ns < before.server_ns:
+        if self.server_ns is None or before.server_ns is None or self.watched != before.watched:
             return None
         ours = self.server_ns - before.server_ns + self.own_ns - before.own_ns
         return _share(max(0, self.busy_ns - before.busy_ns - ours), self.all_ns - before.all_ns)
@@ -195,6 +203,7 @@ class Load:
             all_ns=all_ns,
             server_ns=server_ns if server_ns is not None or not self.elsewhere else 0,
             own_ns=self.own.cpu_ns() or 0,
+            watched=self._tree.watched,
             each=_processes() if each else {},
         )
 
@@ -367,6 +376,7 @@ class Sampler:
             self._tree.watch(order.roots, order.adopters, order.own)
             self._load.own.watch(order.own, without=self._tree.pids)
             self._load.begin()
+            self._say(Watching(at_ns=time.perf_counter_ns()))
             return
         for wake in list(self._wakes.values()):  # what is timed begins and ends with a reading
             wake.set()

@@ -14,7 +14,7 @@ from typing import IO
 import msgspec
 
 from infertui.sample import Absent, Sample
-from infertui.telemetry.sampler import Look, Looked, Order, Ready, Said, Watch
+from infertui.telemetry.sampler import Look, Looked, Order, Ready, Said, Watch, Watching
 from infertui.text import plain
 
 MODULE = "infertui.telemetry.sampler"
@@ -38,6 +38,7 @@ class Sampling:
         self.dead = ""  # why it says nothing more
         self._looked: Looked | None = None
         self._ready = self._ending = False
+        self._unheeded = self._since_ns = 0  # watches that it has not begun with yet; when it did with the last
         self._heard = self._last_words = b""
         self._decoder = msgspec.json.Decoder(Said)
         self._child: subprocess.Popen[bytes] | None = None
@@ -64,6 +65,8 @@ class Sampling:
     def watch(self, roots: Iterable[int], adopters: Iterable[int] = (), elsewhere: bool = False) -> None:
         """Whose processes are the server's from now on."""
         watched = Watch(roots=tuple(roots), adopters=tuple(adopters), own=(os.getpid(),), elsewhere=elsewhere)
+        self.drain()
+        self._unheeded += 1
         self._order(watched)
 
     def drain(self) -> None:
@@ -84,7 +87,10 @@ class Sampling:
         except msgspec.MsgspecError:
             return
         if isinstance(said, Sample):
-            self.on_sample(said)
+            if not self._unheeded and said.at_ns >= self._since_ns:  # else it is of who was watched before
+                self.on_sample(said)
+        elif isinstance(said, Watching):
+            self._unheeded, self._since_ns = self._unheeded - 1, said.at_ns
         elif isinstance(said, Absent):
             self.absent[said.name] = said
         elif isinstance(said, Looked):

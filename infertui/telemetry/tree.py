@@ -27,6 +27,7 @@ class Tree:
         self._platform = platform
         self._with_reaped = with_reaped
         self._lock = threading.Lock()
+        self.watched = 0  # how often it was told whom to watch: counts of two watches are not to be compared
         self._roots: frozenset[int] = frozenset()
         self._adopters: frozenset[int] = frozenset()
         self._without: frozenset[int] = frozenset()
@@ -39,6 +40,7 @@ class Tree:
         with self._lock:
             for member in self._members.values():
                 member.handle.close()
+            self.watched += 1
             self._members, self._owed, self._cpu_ns = {}, 0, 0
             self._roots, self._adopters = frozenset(roots), frozenset(adopters)
             self._without = frozenset(without)
