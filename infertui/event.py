@@ -82,6 +82,7 @@ class Waited(_Event, frozen=True, kw_only=True, tag="waited"):
 
     run: int
     until: Literal["calm", "idle_power"]
+    cause: str  # the key of the doubt that is waited for
     reason: str
     left_s: float
 

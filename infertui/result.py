@@ -16,12 +16,15 @@ from infertui.settings import user
 from infertui.store import Store
 from infertui.usage import Known, usage
 
+LEAST_S = 1.0  # a share of less time would be mostly rounding
+
 
 class Telemetry(msgspec.Struct, kw_only=True):
     """How a run was observed: what is kept with it beside the samples, enough to judge it again."""
 
     sources: list[str] = []
     absent: list[Absent] = []
+    server: str = ""  # the program that listened at an address that was attached to
     known: Known = Known()
     idle: list[tuple[int, int]] = []  # when nothing was asked of the server, to know its power then
     looks: list[tuple[Conditions, Conditions | None]] = []  # before and after each block
@@ -29,16 +32,18 @@ class Telemetry(msgspec.Struct, kw_only=True):
     tally: Tally = msgspec.field(default_factory=Tally)  # of the measured blocks
     sampled_s: float = 0.0  # how long these were
     waited_s: float = 0.0  # for the machine to calm down
+    off: bool = False  # nothing was sampled, because nobody wanted it: nor were the conditions looked at
 
     @property
     def own_percent(self) -> float | None:
         """Of a core, for the sampler in the measured blocks."""
-        return 100 * self.tally.cpu_s / self.sampled_s if self.sampled_s else None
+        return 100 * self.tally.cpu_s / self.sampled_s if self.sampled_s >= LEAST_S else None
 
     @property
     def sampling_percent(self) -> float | None:
         """With the programs that it reads from."""
-        return 100 * (self.tally.cpu_s + self.tally.children_cpu_s) / self.sampled_s if self.sampled_s else None
+        spent_s = self.tally.cpu_s + self.tally.children_cpu_s
+        return 100 * spent_s / self.sampled_s if self.sampled_s >= LEAST_S else None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

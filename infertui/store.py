@@ -194,7 +194,7 @@ class Store:
 
     def __init__(self, path: Path, write: bool = True) -> None:
         self.path = path
-        self.connection = _open(path, write)
+        self.connection, self.migrated_from = _open(path, write)
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -417,17 +417,17 @@ class Writer:
 
     def samples(self, run_id: int, samples: Sequence[Sample]) -> None:
         """Keep what was read; what could not be known is left out."""
-        rows = [
-            (run_id, each.source, each.at_ns, each.since_ns, each.took_ns, _json(known))
-            for each in samples
-            if (known := {key: value for key, value in each.values.items() if value is not None})
-        ]
         columns = "run_id, source, at_ns, since_ns, took_ns, readings"
 
         def work(db: sqlite3.Connection) -> None:
+            rows = [
+                (run_id, each.source, each.at_ns, each.since_ns, each.took_ns, _json(known))
+                for each in samples
+                if (known := {key: value for key, value in each.values.items() if value is not None})
+            ]
             db.executemany(f"INSERT INTO sample ({columns}) VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-        if rows:
+        if samples:
             self._jobs.put(_Job(work, lambda stored: None))
 
     def end_run(
@@ -548,7 +548,8 @@ def _connect(path: Path, write: bool) -> sqlite3.Connection:
     return connection
 
 
-def _open(path: Path, write: bool) -> sqlite3.Connection:
+def _open(path: Path, write: bool) -> tuple[sqlite3.Connection, int | None]:
+    """The database, brought up to date where it is of an older schema: of which one, if so."""
     new = not path.exists()
     if new and not write:
         raise UsageError(f"there is no database at {path}", "`infertui run` makes one; --db FILE names another")
@@ -566,11 +567,16 @@ def _open(path: Path, write: bool) -> sqlite3.Connection:
     try:
         connection = _connect(path, write)
         _known(connection, path)
-        if _version(connection) < SCHEMA:
+        before = _version(connection)
+        if before < SCHEMA:
             if not write:
-                raise StoreError(f"{path} is of an older InferTUI", "any `infertui run` brings it up to date")
-            _migrate(connection, path)
-        elif write:
+                _bring_up_to_date(path)
+                connection.close()
+                connection = _connect(path, write)
+            else:
+                _migrate(connection, path)
+            return connection, before or None
+        if write:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
     except BaseException as error:
@@ -579,7 +585,18 @@ def _open(path: Path, write: bool) -> sqlite3.Connection:
         if isinstance(error, sqlite3.Error):
             raise _clear(error, path) from None
         raise
-    return connection
+    return connection, None
+
+
+def _bring_up_to_date(path: Path) -> None:
+    """For who only wants to look."""
+    try:
+        with contextlib.closing(_connect(path, write=True)) as connection:
+            _migrate(connection, path)
+    except sqlite3.Error:
+        raise StoreError(
+            f"{path} is of an older InferTUI, and cannot be written", "copy it, and name the copy with --db"
+        ) from None
 
 
 def _version(connection: sqlite3.Connection) -> int:

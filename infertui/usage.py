@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SEEN = 0.5  # of the time a series must be known, or nothing is said to be the limit by its mean
 LEAST = 4  # samples that a power rests on
 CRITICAL = 4  # of `memory_pressure`
+IDLE_GPU_PERCENT = 3.0  # a GPU that works less does not serve
 LACKING_NS = 3_000_000_000  # a shorter time without readings is the edge of a round
 STALE_NS = 2_000_000_000  # a level that is older says nothing of a first token
 
@@ -68,8 +69,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     electricity_usd_per_kwh: Annotated[Price | None, Meta(description="What a kilowatt-hour costs.")] = None
     usd_per_hour: Annotated[Price | None, Meta(description="What an hour of a rented machine costs.")] = None
     price_per_token_usd: Annotated[
-        dict[Annotated[str, Meta(min_length=1)], Price],
-        Meta(description='By hardware, for an output token: "M4 Max" = 2e-6. The longest name that occurs counts.'),
+        dict[str, Price],
+        Meta(description='Of an output token by hardware: "M4 Max" = 2e-6. The longest that occurs counts, "" is any.'),
     ] = {}
 
 
@@ -155,7 +156,7 @@ def usage(
     if peaks:
         metrics["server_peak_bytes"] = max(peaks)
     energy = tuple(
-        _energy(label, seen[key], spans, resting.get(key, {}).get(seen[key].source))
+        _energy(label, seen, spans, at_rest, resting.get(key, {}).get(seen[key].source))
         for label, key in POWER.items()
         if key in seen
     )
@@ -163,7 +164,7 @@ def usage(
     metrics |= _energy_figures(headline(energy), spans, tokens) if energy else {}
     metrics |= _costs(metrics.get("joules_per_token"), spans, tokens, known, cost)
     limits, why = _limits(seen, told, good, spans, known, saturated)
-    notes = [*_sample_notes(metrics, seen, spans, known), *_cost_notes(metrics, energy, good, cost)]
+    notes = [*_sample_notes(metrics, seen, spans, known), *_cost_notes(metrics, energy, good, cost, known.local)]
     return Usage(metrics=metrics, limits=limits, limits_why=why, energy=energy, notes=tuple(notes))
 
 
@@ -215,20 +216,24 @@ def _first_tokens(samples: Iterable[Sample], good: Sequence[CallRecord], seen: M
 # Energy and cost.
 
 
-def _energy(label: str, seen: Seen, spans: Spans, idle: Seen | None) -> Energy:
+def _energy(label: str, found: Mapping[str, Seen], spans: Spans, at_rest: Spans, idle: Seen | None) -> Energy:
+    seen = found[POWER[label]]
     coverage, reason = spans.share(seen.covered_ns), ""
+    busy = found["gpu_percent"].mean if "gpu_percent" in found else None
     if coverage < COVERED:
         reason = f"power was known for {_rounded_down(coverage)} % of the time"
     elif len(seen.values) < LEAST:
         reason = f"there are {len(seen.values)} samples of power, and {LEAST} are needed"
-    rest = idle.values if idle is not None and len(idle.values) >= LEAST else []
+    elif label == "gpu" and busy is not None and busy < IDLE_GPU_PERCENT:
+        reason = "the GPU had nothing to do: its power is not the run's"
+    enough = idle is not None and at_rest.share(idle.covered_ns) >= COVERED and len(idle.values) >= LEAST
     return Energy(
         label=label,
         joules=None if reason else seen.product / 1e9,
         coverage=coverage,
         samples=len(seen.values),
-        idle_w=idle.mean if idle is not None and rest else None,
-        idle_sd_w=_deviation(rest) if rest else None,
+        idle_w=idle.mean if idle is not None and enough else None,
+        idle_sd_w=_deviation(idle.values) if idle is not None and enough else None,
         idle_s=idle.covered_ns / 1e9 if idle is not None else 0.0,
         reason=reason,
     )
@@ -320,7 +325,8 @@ def _limits(
     enough = known.concurrency is not None and known.concurrency <= max(1, known.slots or 0)
     waited = _waited(good, enough)
     over("slots", waited, saturated.slots_wait_percent, "of the calls' time was spent in the queue")
-    if not causes and (machine is None or (waited is None and not enough)):
+    unknown = known.threads is None and server is not None and server >= saturated.threads_percent  # of one
+    if not causes and (machine is None or unknown or (waited is None and not enough)):
         return None, ()
     return tuple(causes), tuple(f"{limit}: {'; '.join(texts)}" for limit, texts in causes.items())
 
@@ -376,7 +382,9 @@ def _sample_notes(metrics: Figures, seen: Mapping[str, Seen], spans: Spans, know
             yield f"memory: {size} of it are mapped weights, by the size of their file"
 
 
-def _cost_notes(metrics: Figures, energy: Sequence[Energy], good: Sequence[CallRecord], cost: Cost) -> Iterator[str]:
+def _cost_notes(
+    metrics: Figures, energy: Sequence[Energy], good: Sequence[CallRecord], cost: Cost, local: bool
+) -> Iterator[str]:
     chosen = headline(energy)
     if energy and chosen is None:
         yield f"{max(energy, key=lambda each: each.coverage).reason}: no energy figure"
@@ -386,5 +394,7 @@ def _cost_notes(metrics: Figures, energy: Sequence[Energy], good: Sequence[CallR
     gross, net = metrics.get("joules_per_token"), metrics.get("net_joules_per_token")
     if chosen is not None and chosen.idle_w is not None and gross is not None and net is None:
         yield "the power was no higher than when idle: no figure above idle"
+    if cost.electricity_usd_per_kwh is not None and not energy and local:
+        yield "no meter of power is known here: what the electricity costs cannot be told"
     if cost.price_per_token_usd and metrics.get("listed_cost_mtok") is None:
         yield "no price is listed for this hardware"

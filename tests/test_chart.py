@@ -190,7 +190,7 @@ def test_without_colours_each_line_has_a_mark_of_its_own() -> None:
 
 def test_a_line_alone_needs_no_mark() -> None:
     shown = drawn(steady("machine_cpu_percent", 50.0, 4), colour=False)
-    assert shown[0] == "CPU %  ━ machine 50.0 (max 50.0)"
+    assert shown[0] == "CPU % of all cores  ━ machine 50.0 (max 50.0)"
     assert not re.search("[ox+*]", "".join(shown[1:]))
 
 
@@ -236,7 +236,7 @@ def test_no_line_is_wider_than_asked(width: int, colour: bool) -> None:
 def test_charts_come_in_their_order_and_the_last_one_has_the_time() -> None:
     samples, calls, reads = everything()
     shown = drawn(samples, calls, reads, width=120, cores=8)
-    names = ["tokens/s", "CPU %", "memory GiB", "GPU %", "power W"]
+    names = ["tokens/s", "CPU % of all cores", "memory GiB", "GPU %", "power W"]
     assert [line.split("  ")[0] for line in shown if "━ " in line and "┣" not in line] == names
     assert len(shown) == 1 + 5 * (1 + ROWS) + 1
     assert shown[-1].split() == ["0", "5", "10", "15", "20", "s"]
@@ -342,7 +342,7 @@ def test_a_series_read_less_often_than_the_others_has_no_gaps_for_that() -> None
 def test_a_rate_over_a_gap_counts_in_full_and_is_not_drawn_into_it() -> None:
     """10 % for three seconds, then five seconds in one reading of 40 %: (3 × 10 + 5 × 40) / 8."""
     shown = drawn(rates("machine_cpu_percent", [(0, None), (1, 10.0), (2, 10.0), (3, 10.0), (8, 40.0)]))
-    assert shown[0] == "CPU %  ━ machine 28.8 (max 40.0)"
+    assert shown[0] == "CPU % of all cores  ━ machine 28.8 (max 40.0)"
     assert columns_of(canvas(shown, "CPU")) == {*range(2, 13), 37}  # 0.5 to 2.5 s; 7.5 s
 
 
@@ -393,7 +393,7 @@ def test_an_hour_shows_the_mean_of_a_rate() -> None:
     at: list[tuple[float, float | None]] = [(0, None)]
     at += [(count / 5, 100.0 * (count % 2)) for count in range(1, 18_000)]
     shown = drawn(rates("machine_cpu_percent", at))
-    assert shown[0] == "CPU %  ━ machine 50.0 (max 100.0)"
+    assert shown[0] == "CPU % of all cores  ━ machine 50.0 (max 100.0)"
     rows = canvas(shown, "CPU")
     assert [line[:MARGIN].strip() for line in rows] == ["60", "", "40", "", "20", "", "0"]
     assert {y // 4 for _, y in dots(rows)} == {1}  # 50 of 60: the second row is from 45 to 55
@@ -419,11 +419,13 @@ def test_a_level_has_the_mean_of_its_readings() -> None:
 
 def test_a_server_s_cpu_is_its_share_of_all_cores() -> None:
     samples = steady("server_cpu_percent", 396.0, 4)
-    assert drawn(samples, cores=8)[0] == "CPU %  ━ server 49.5 (max 49.5)"
+    assert drawn(samples, cores=8)[0] == "CPU % of all cores  ━ server 49.5 (max 49.5)"
     assert isinstance(samples_view(samples, [], {}), Text)  # of how many cores is not known
     both = samples + steady("machine_cpu_percent", 63.0, 4)
-    assert drawn(both)[0] == "CPU %  ━ machine 63.0 (max 63.0)"
-    assert drawn(both, width=80, cores=8)[0] == "CPU %  ━ machine 63.0 (max 63.0) · ━ server 49.5 (max 49.5)"
+    assert drawn(both)[0] == "CPU % of all cores  ━ machine 63.0 (max 63.0)"
+    assert (
+        drawn(both, width=80, cores=8)[0] == "CPU % of all cores  ━ machine 63.0 (max 63.0) · ━ server 49.5 (max 49.5)"
+    )
 
 
 def test_memory_is_in_gib_from_one_gib_on() -> None:
@@ -442,7 +444,7 @@ def test_all_programs_gpu_memory_stands_in_for_the_server_s_own() -> None:
 
 def test_where_two_sources_tell_the_one_that_told_most_is_drawn() -> None:
     few = series("machine_cpu_percent", [(0, 10.0), (2, 10.0), (4, 10.0)], source="few")
-    assert drawn([*few, *steady("machine_cpu_percent", 50.0, 4)])[0] == "CPU %  ━ machine 50.0 (max 50.0)"
+    assert drawn([*few, *steady("machine_cpu_percent", 50.0, 4)])[0] == "CPU % of all cores  ━ machine 50.0 (max 50.0)"
 
 
 @pytest.mark.parametrize(
@@ -619,3 +621,10 @@ def test_names_from_outside_are_not_shown() -> None:
     view = samples_view(samples, [call(evil, 0, 1, role=evil)], {evil: at_ms(TEN)}, 60)
     assert not any("evil" in text.plain or "\x1b" in text.plain for text in texts(view))
     assert texts(view)[0].plain == " " * MARGIN + "├" + "─" * 52 + "┤"
+
+
+def test_a_long_wait_before_the_first_call_is_not_drawn_and_counts_for_nothing() -> None:
+    samples = steady("machine_cpu_percent", 90.0, 100) + series("machine_cpu_percent", [(100.5, 20.0), (101.5, 20.0)])
+    shown = drawn(samples, [call("a", 100, 102)], {"a": at_ms(TEN)})
+    assert any(line.startswith("CPU % of all cores  ━ machine 20.0 (max 20.0)") for line in shown)
+    assert shown[-1].split()[-2:] == ["6", "s"] or float(shown[-1].split()[-2]) <= 7

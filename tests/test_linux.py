@@ -139,6 +139,21 @@ def test_cgroups_of_the_first_version_are_read_and_their_none_is_a_huge_number(t
     assert linux.look()["cpu_limit"] == 0.5
 
 
+def test_files_that_can_be_dropped_are_no_memory_in_use(tmp_path: Path) -> None:
+    group = "sys/fs/cgroup/box"
+    files = {"proc/self/cgroup": "0::/box\n", f"{group}/memory.max": "300\n", f"{group}/memory.current": "299\n"}
+    put(tmp_path, {**files, f"{group}/memory.stat": "anon 13\ninactive_file 285\nactive_file 1\n"})
+    assert Linux(tmp_path).slow(SECOND)["cgroup_memory_bytes"] == 14
+
+
+def test_where_the_last_pid_stands_still_children_are_found_nevertheless(tmp_path: Path) -> None:
+    put(tmp_path, {"proc/loadavg": "0 0 0 0/0 0\n", "proc/10/stat": "10 (p) S 1 0 0\n"})
+    linux = Linux(tmp_path)
+    assert linux.descendants([10]) == set()
+    put(tmp_path, {"proc/11/stat": "11 (p) S 10 0 0\n"})
+    assert linux.descendants([10]) == {11}
+
+
 def test_without_any_limit_none_is_told(tmp_path: Path) -> None:
     put(tmp_path, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"})
     linux = Linux(tmp_path)
@@ -229,7 +244,7 @@ def test_a_corpse_has_ended_and_a_kernel_that_tells_no_private_memory_is_not_bel
     put(tmp_path, {"proc/42/stat": STAT.replace(") S 7", ") Z 7"), "proc/42/status": ""})
     put(tmp_path, {"proc/43/stat": STAT, "proc/43/status": "VmRSS:\t 10 kB\n"})
     corpse, old = Process(tmp_path / "proc", 42), Process(tmp_path / "proc", 43)
-    assert corpse.read() is None
+    assert corpse.read() is None  # it never was anything else to us
     used = old.read()
     assert used is not None
     assert used.private_bytes is None

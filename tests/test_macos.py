@@ -16,10 +16,11 @@ import pytest
 from infertui.condition import Conditions
 from infertui.sample import SERIES, Absent
 from infertui.telemetry import iokit, libsystem, macos
-from infertui.telemetry.iokit import Accelerator, Registry, clients_of, devices_of, snapshot_of
+from infertui.telemetry.iokit import GPU, OF_ALL, OF_SERVER, Accelerator, Registry, gpus_of, time_of, together
 from infertui.telemetry.libsystem import System
 from infertui.telemetry.macos import MacOS, memory_of, power_of, swap_of, usage_of
 from infertui.telemetry.source import Gone, Used
+from infertui.telemetry.tree import Tree
 
 S = 1_000_000_000
 APPLE = (125, 3)  # an Apple chip's clock ticks 24 000 000 times a second
@@ -102,8 +103,16 @@ def test_the_older_structure_says_all_but_the_energy() -> None:
     assert (used.cpu_ns, used.peak_bytes, used.energy_nj) == (S, 7, None)
 
 
-def test_a_process_that_has_ended_or_a_structure_cut_short_says_nothing() -> None:
-    assert usage_of(rusage(proc_exit_abstime=9 * TICKS), *APPLE) is None
+def test_a_process_that_its_parent_has_not_waited_for_keeps_its_times_and_holds_no_memory() -> None:
+    times = {"user_time": TICKS, "system_time": 0, "child_user_time": 0, "child_system_time": 2 * TICKS}
+    data = rusage(proc_exit_abstime=9 * TICKS, pageins=17, energy_nj=5, **times)
+    assert usage_of(data, *APPLE) == (
+        5 * TICKS,
+        Used(cpu_ns=S, reaped_ns=2 * S, private_bytes=0, resident_bytes=0, peak_bytes=928, pageins=17, energy_nj=5),
+    )
+
+
+def test_a_structure_that_is_cut_short_says_nothing() -> None:
     assert usage_of(rusage()[:295], *APPLE) is None
     assert usage_of(b"", *APPLE) is None
 
@@ -309,18 +318,38 @@ def test_another_process_with_the_same_pid_is_not_taken_for_it(system: FakeSyste
     assert handle.read() is None
 
 
-def test_a_process_that_ends_says_no_more_even_before_its_parent_has_waited(system: FakeSystem) -> None:
-    system.processes |= {42: {}, 43: {}}
+def test_a_process_that_has_ended_is_there_until_its_parent_has_waited_for_it(system: FakeSystem) -> None:
+    system.processes[42] = {"user_time": TICKS, "system_time": 0}
     machine = mac(system)
-    ended, reaped = machine.handle(42), machine.handle(43)
-    assert ended is not None
-    assert reaped is not None
-    system.processes[42] = {"proc_exit_abstime": 9 * TICKS}
-    del system.processes[43]
-    assert ended.read() is None
-    assert reaped.read() is None
+    handle = machine.handle(42) or pytest.fail("not found")
+    system.processes[42]["proc_exit_abstime"] = 9 * TICKS
+    for held in (handle, machine.handle(42) or pytest.fail("not found")):
+        used = held.read() or pytest.fail("nothing")
+        assert (used.cpu_ns, used.private_bytes) == (S, 0)
+    del system.processes[42]
+    assert handle.read() is None
     assert machine.handle(42) is None
-    assert machine.handle(43) is None
+
+
+def test_the_time_of_a_child_that_is_waited_for_late_counts_once(system: FakeSystem) -> None:
+    none = {"system_time": 0, "child_system_time": 0}
+    system.processes |= {
+        41: {"user_time": TICKS, "child_user_time": 0, **none},
+        42: {"user_time": 3 * TICKS, "child_user_time": 0, **none},
+    }
+    system.tree = {41: [42]}
+    tree = Tree(mac(system))
+    tree.watch([41])
+    read = [tree.read()]
+    system.processes[42]["proc_exit_abstime"] = 9 * TICKS
+    read += [tree.read(), tree.read()]
+    del system.processes[42], system.tree[41]
+    system.processes[41]["child_user_time"] = 3 * TICKS
+    read += [tree.read(), tree.read()]
+    assert [each["server_cpu_ns"] for each in read] == [4 * S] * 5
+    assert [each["server_processes"] for each in read] == [2, 2, 2, 1, 1]
+    footprint = 900 + RUSAGE.index("phys_footprint")
+    assert [each["server_private_bytes"] for each in read] == [2 * footprint] + [footprint] * 4
 
 
 def test_an_older_system_is_asked_for_the_older_structure(system: FakeSystem) -> None:
@@ -483,56 +512,90 @@ def gpu(*clients: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"PerformanceStatistics": STATISTICS, "IORegistryEntryChildren": list(clients), **more}
 
 
+def listed(*devices: dict[str, Any]) -> list[GPU]:
+    return gpus_of(plistlib.dumps(list(devices)))
+
+
 def test_gpu_time_is_added_by_process_over_its_clients_and_apis() -> None:
-    assert clients_of(
-        [
+    (found,) = listed(
+        gpu(
             client(4242, 91_233_367_625),
             client(533, 7_112_340_001, name="WindowServer"),
             client(4242),
             client(4242, 5, 6),
             client(4242, 999, kind="AGXSharedUserClient"),
-        ]
-    ) == {4242: 91_233_367_636, 533: 7_112_340_001}
+        )
+    )
+    assert found == GPU({4242: 91_233_367_636, 533: 7_112_340_001}, 18253611008)
+
+
+def test_several_gpus_are_taken_together() -> None:
+    assert together([GPU({1: 5, 2: None, 3: None}, 7), GPU({1: 6, 2: 8, 3: None}, None)]) == GPU(
+        {1: 11, 2: 8, 3: None}, 7
+    )
+    assert together([GPU({}, 3), GPU({}, 4)]) == GPU({}, 7)
 
 
 def test_clients_that_are_not_understood_are_passed_over() -> None:
     kind = {"IOObjectClass": "AGXDeviceUserClient"}
     odd = [{}, {**kind}, {**kind, "IOUserClientCreator": "launchd"}, {**kind, "IOUserClientCreator": 7}, "text"]
-    unread = {"AppUsage": [{"accumulatedGPUTime": -1}, {"accumulatedGPUTime": True}, {"other": 3}, 8]}
-    assert clients_of([*odd, {**kind, "IOUserClientCreator": "pid 7, x", **unread}]) == {7: 0}
-    assert clients_of([{**kind, "IOUserClientCreator": "pid 7, x", "AppUsage": None}]) == {7: 0}
+    assert listed({"IORegistryEntryChildren": [*odd, client(7)]}) == [GPU({7: 0}, None)]
+
+
+def test_gpu_time_that_is_not_told_is_no_zero() -> None:
+    assert time_of([]) == 0
+    assert time_of([{"accumulatedGPUTime": 0}]) == 0
+    assert time_of([{"accumulatedGPUTime": 3}, {"other": 3}, 8]) == 3
+    for unread in (None, "text", [8], [{"other": 3}], [{"accumulatedGPUTime": -1}], [{"accumulatedGPUTime": True}]):
+        assert time_of(unread) is None
+    without = {key: value for key, value in client(7).items() if key != "AppUsage"}
+    assert listed(gpu(without))[0].clients == {7: None}
+    assert listed(gpu(without, client(7, 5)))[0].clients == {7: 5}
 
 
 def test_memory_in_use_is_not_that_of_the_driver() -> None:
-    assert snapshot_of([gpu()]).used_bytes == 18253611008
-    assert snapshot_of([{"PerformanceStatistics": {"In use system memory (driver)": 12}}]).used_bytes is None
-    assert snapshot_of([{}]) == iokit.Snapshot({}, None)
+    assert listed(gpu())[0].used_bytes == 18253611008
+    assert listed({"PerformanceStatistics": {"In use system memory (driver)": 12}})[0].used_bytes is None
+    assert listed({}) == [GPU({}, None)]
 
 
 def test_the_tool_prints_nothing_where_nothing_matches() -> None:
-    assert devices_of(b"") == []
-    assert devices_of(b"\n") == []
-    assert devices_of(plistlib.dumps([gpu(client(1, 2))])) == [gpu(client(1, 2))]
-    assert devices_of(plistlib.dumps({"a": 1})) == []
+    assert gpus_of(b"") == []
+    assert gpus_of(b"\n") == []
+    assert gpus_of(plistlib.dumps([gpu(client(1, 2)), "text"])) == [GPU({1: 2}, 18253611008)]
+    assert gpus_of(plistlib.dumps({"a": 1})) == []
 
 
 class FakeGPU:
-    """Gives one tree after the other."""
+    """Gives one tree after the other, of those who are asked for."""
 
-    def __init__(self, *trees: list[dict[str, Any]]) -> None:
+    def __init__(self, *trees: list[GPU]) -> None:
         self.trees = list(trees)
+        self.asked: list[frozenset[int] | None] = []
 
-    def __call__(self) -> list[dict[str, Any]]:
-        return self.trees.pop(0)
+    def __call__(self, only: frozenset[int] | None) -> list[GPU]:
+        self.asked.append(only)
+        return [
+            GPU({pid: ns if only is None or pid in only else None for pid, ns in each.clients.items()}, each.used_bytes)
+            for each in self.trees.pop(0)
+        ]
 
 
-def shares(*trees: list[dict[str, Any]], pids: frozenset[int] = frozenset({4242}), **more: Any) -> list[Any]:
-    """Server, foreign and whole share at readings that are 200 ms apart."""
-    source = Accelerator(FakeGPU(*trees), lambda: pids, "fake", **more)
-    read = [source.read(S + at * S // 5) for at in range(len(trees))]
-    assert all(set(each) <= set(SERIES) for each in read)
+SERVER = frozenset({4242})
+
+
+def shares(*trees: list[GPU], pids: frozenset[int] = SERVER) -> list[Any]:
+    """Server, foreign and whole share at readings that are 200 ms apart; the two sources agree with the one."""
+    every = OF_SERVER + OF_ALL
+    sources = [Accelerator(FakeGPU(*trees), lambda: pids, "fake", 0.2, keys) for keys in (every, OF_SERVER, OF_ALL)]
+    read = [[source.read(S + at * S // 5) for at in range(len(trees))] for source in sources]
+    assert set(every) <= set(SERIES)
+    for at, told in enumerate(read[0]):
+        assert set(told) == set(every)
+        assert read[1][at] == {key: told[key] for key in OF_SERVER}
+        assert read[2][at] == {key: told[key] for key in OF_ALL}
     keys = ("server_gpu_percent", "foreign_gpu_percent", "gpu_percent")
-    return [tuple(each.get(key) for key in keys) for each in read]
+    return [tuple(each[key] for key in keys) for each in read[0]]
 
 
 def ms(number: int) -> int:
@@ -541,49 +604,78 @@ def ms(number: int) -> int:
 
 def test_shares_are_the_growth_of_gpu_time_over_the_span() -> None:
     # of 200 ms: the server's two clients 100 + 50 ms, others 20 ms
-    before = [gpu(client(4242, ms(1000)), client(4242, ms(10)), client(533, ms(500)))]
-    after = [gpu(client(4242, ms(1100)), client(4242, ms(60)), client(533, ms(520)))]
+    before = listed(gpu(client(4242, ms(1000)), client(4242, ms(10)), client(533, ms(500))))
+    after = listed(gpu(client(4242, ms(1100)), client(4242, ms(60)), client(533, ms(520))))
     assert shares(before, after) == [(None, None, None), (75.0, 10.0, 85.0)]
 
 
 def test_a_client_that_closes_takes_its_time_away_and_counts_anew() -> None:
-    both = [gpu(client(4242, ms(1000)), client(4242, ms(500)), client(533, 0))]
-    one = [gpu(client(4242, ms(1010)), client(533, ms(20)))]
-    later = [gpu(client(4242, ms(1050)), client(533, ms(20)))]
+    both = listed(gpu(client(4242, ms(1000)), client(4242, ms(500)), client(533, 0)))
+    one = listed(gpu(client(4242, ms(1010)), client(533, ms(20))))
+    later = listed(gpu(client(4242, ms(1050)), client(533, ms(20))))
     assert shares(both, one, later)[1:] == [(0.0, 10.0, 10.0), (20.0, 0.0, 20.0)]
 
 
 def test_a_process_that_is_new_counts_from_its_second_reading() -> None:
-    none = [gpu(client(533, 0))]
-    new = [gpu(client(533, 0), client(4242, ms(90_000)))]
-    later = [gpu(client(533, 0), client(4242, ms(90_100)))]
+    none = listed(gpu(client(533, 0)))
+    new = listed(gpu(client(533, 0), client(4242, ms(90_000))))
+    later = listed(gpu(client(533, 0), client(4242, ms(90_100))))
     assert shares(none, new, later)[1:] == [(0.0, 0.0, 0.0), (50.0, 0.0, 50.0)]
 
 
+def test_time_that_cannot_be_read_once_is_neither_a_fall_nor_a_leap() -> None:
+    first, last = (listed(gpu(client(533, 0), client(4242, ns))) for ns in (ms(90_000), ms(90_100)))
+    unread = [GPU({533: 0, 4242: None}, None)]
+    # what others did is known all the while
+    assert shares(first, unread, last)[1:] == [(None, 0.0, 0.0), (None, 0.0, 0.0)]
+
+
+def test_a_machine_that_tells_no_gpu_time_is_not_idle() -> None:
+    unread = [GPU({533: None, 4242: None}, None)]
+    assert shares(unread, unread)[1] == (None, None, None)
+
+
+def test_a_server_without_a_client_does_nothing_on_the_gpu() -> None:
+    trees = [listed(gpu(client(533, ns))) for ns in (0, ms(20))]
+    assert shares(*trees)[1] == (0.0, 10.0, 10.0)
+
+
 def test_without_known_processes_of_a_server_nobody_is_foreign() -> None:
-    trees = [gpu(client(1, 0))], [gpu(client(1, ms(100)))]
+    trees = listed(gpu(client(1, 0))), listed(gpu(client(1, ms(100))))
     assert shares(*trees, pids=frozenset())[1] == (None, None, 50.0)
 
 
 def test_without_any_client_no_share_is_known() -> None:
-    assert shares([gpu()], [gpu()])[1] == (None, None, None)
+    assert shares(listed(gpu()), listed(gpu()))[1] == (None, None, None)
 
 
-def test_the_sum_is_left_to_a_better_measure_where_there_is_one() -> None:
-    trees = [gpu(client(4242, 0))], [gpu(client(4242, ms(100)))]
-    source = Accelerator(FakeGPU(*trees), lambda: frozenset({4242}), "fake", whole=False)
-    assert "gpu_percent" not in source.read(1)
-    assert source.read(1 + S)["server_gpu_percent"] == 10.0
+def test_the_share_of_a_server_that_was_attached_to_is_known_from_its_second_reading_on() -> None:
+    # 90 s of GPU time were used before anybody asked whose they are
+    trees = [listed(gpu(client(4242, ms(90_000 + 100 * at)))) for at in range(4)]
+    server: frozenset[int] = frozenset()
+    fake = FakeGPU(*trees)
+    source = Accelerator(fake, lambda: server, "fake", 0.2, OF_SERVER)
+    read = [source.read(S)]
+    server = SERVER
+    read += [source.read(S + at * S // 5) for at in (1, 2, 3)]
+    assert [each["server_gpu_percent"] for each in read] == [None, None, 50.0, 50.0]
+    assert fake.asked == [frozenset(), SERVER, SERVER, SERVER]
+
+
+def test_shares_of_all_are_asked_of_all() -> None:
+    fake = FakeGPU(listed(gpu()))
+    assert set(Accelerator(fake, lambda: SERVER, "fake", 1.0, OF_ALL).read(1)) == {"gpu_percent", "foreign_gpu_percent"}
+    assert fake.asked == [None]
 
 
 def test_memory_is_known_from_the_first_reading_on() -> None:
-    source = Accelerator(FakeGPU([gpu()]), lambda: frozenset(), "fake")
-    assert source.read(1)["gpu_used_bytes"] == 18253611008
+    source = Accelerator(FakeGPU(listed(gpu())), lambda: frozenset(), "fake", 0.2, OF_SERVER)
+    assert source.read(1) == {"server_gpu_percent": None, "gpu_used_bytes": 18253611008}
     assert source.counted
 
 
 def test_a_gpu_that_goes_away_is_gone() -> None:
-    source = Accelerator(FakeGPU([gpu()], []), lambda: frozenset(), "fake")
+    source = Accelerator(FakeGPU(listed(gpu()), []), lambda: frozenset(), "fake", 0.2, OF_SERVER)
     source.read(1)
     with pytest.raises(Gone, match="no GPU"):
         source.read(2)
@@ -596,31 +688,53 @@ def unreachable() -> Any:
     raise OSError("no such framework\x1b[31m")
 
 
-def test_calls_are_preferred_and_made_five_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iokit, "Registry", lambda: SimpleNamespace(devices=lambda: [gpu(client(1, 2))]))
-    source = macos.accelerator(lambda: frozenset())
-    assert isinstance(source, Accelerator)
-    assert (source.period_s, source.name) == (0.2, "IOKit, GPU time by process")
+def registry_of(monkeypatch: pytest.MonkeyPatch, *devices: dict[str, Any]) -> None:
+    monkeypatch.setattr(iokit, "Registry", lambda: SimpleNamespace(devices=lambda only: listed(*devices)))
 
 
-def test_where_the_calls_fail_the_tool_is_asked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_are_preferred_for_the_server_five_times_a_second_and_for_all_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry_of(monkeypatch, gpu(client(1, 2)))
+    fast, slow = macos.accelerator(lambda: frozenset()), macos.everyone(lambda: frozenset())
+    assert isinstance(fast, Accelerator)
+    assert isinstance(slow, Accelerator)
+    assert (fast.period_s, fast.name) == (0.2, "IOKit, GPU time of the server")
+    assert (slow.period_s, slow.name) == (1.0, "IOKit, GPU time of all")
+    assert set(fast.read(1)) == {"server_gpu_percent", "gpu_used_bytes"}
+    assert set(slow.read(1)) == {"foreign_gpu_percent", "gpu_percent"}
+
+
+def test_where_the_calls_fail_the_tool_is_asked_for_all_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(iokit, "Registry", unreachable)
     monkeypatch.setattr(libsystem, "run", lambda *command: asked.append(command) or plistlib.dumps([gpu(client(1, 2))]))
-    source = macos.accelerator(lambda: frozenset())
+    source = macos.accelerator(lambda: frozenset({1}))
     assert isinstance(source, Accelerator)
     assert source.period_s == 1.0
     assert source.read(1)["gpu_used_bytes"] == 18253611008
-    assert asked == [("/usr/sbin/ioreg", "-a", "-l", "-r", "-c", "IOAccelerator")] * 2
+    assert source.read(2) == {
+        "server_gpu_percent": 0.0,
+        "foreign_gpu_percent": 0.0,
+        "gpu_percent": 0.0,
+        "gpu_used_bytes": 18253611008,
+    }
+    assert asked == [("/usr/sbin/ioreg", "-a", "-l", "-r", "-c", "IOAccelerator")] * 3
+    absent = macos.everyone(lambda: frozenset())
+    assert isinstance(absent, Absent)
+    assert absent.name == "GPU of other programs"
+    assert absent.reason.startswith("left to ioreg, because IOKit fails: OSError: no such framework␛[31m")
+    assert len(asked) == 3
 
 
 def test_a_mac_without_a_gpu_or_with_one_that_says_nothing_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iokit, "Registry", lambda: SimpleNamespace(devices=list))
+    registry_of(monkeypatch)
     assert macos.accelerator(lambda: frozenset()) == Absent(name="GPU", reason="no GPU is listed")
-    monkeypatch.setattr(iokit, "Registry", lambda: SimpleNamespace(devices=lambda: [{"PerformanceStatistics": {}}]))
-    absent = macos.accelerator(lambda: frozenset())
-    assert isinstance(absent, Absent)
-    assert "neither" in absent.reason
+    assert macos.everyone(lambda: frozenset()) == Absent(name="GPU of other programs", reason="no GPU is listed")
+    registry_of(monkeypatch, {"PerformanceStatistics": {}})
+    for absent in (macos.accelerator(lambda: frozenset()), macos.everyone(lambda: frozenset())):
+        assert isinstance(absent, Absent)
+        assert "neither" in absent.reason
 
 
 def test_where_both_ways_fail_the_reason_is_a_plain_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -643,12 +757,16 @@ class FakeFrameworks:
         self.broken = ""  # the call that fails
         self.kept: list[Any] = []  # memory whose address is out
         self.next = 100
+        self.ids: dict[int, int] = {}  # where an entry of the tree is not its own number
+        self.called: list[str] = []
+        self.read: list[tuple[str, Any]] = []  # properties, and whose
         names = [name for name in dir(self) if name.startswith(("IO", "CF"))]
         calls = {name: self._call(name) for name in names}
         self.library = SimpleNamespace(**calls)
 
     def _call(self, name: str) -> Any:
         def call(*arguments: Any) -> Any:
+            self.called.append(name)
             if self.broken == name:
                 return None if "Create" in name or name == "IOServiceMatching" else 5
             return getattr(self, name)(*arguments)
@@ -680,6 +798,10 @@ class FakeFrameworks:
         name.value = self.held[entry]["IOObjectClass"].encode()
         return 0
 
+    def IORegistryEntryGetRegistryEntryID(self, entry: int, number: Any) -> int:
+        number._obj.value = self.ids.get(id(self.held[entry]), id(self.held[entry]))
+        return 0
+
     def IORegistryEntryGetChildIterator(self, entry: int, plane: bytes, iterator: Any) -> int:
         assert plane == b"IOService"
         iterator._obj.value = self._made(iter(self.held[entry]["IORegistryEntryChildren"]))
@@ -687,6 +809,7 @@ class FakeFrameworks:
 
     def IORegistryEntryCreateCFProperty(self, entry: int, key: int, allocator: None, options: int) -> int:
         value = self.held[entry].get(self.held[key])
+        self.read.append((self.held[key], self.held[entry].get("IOUserClientCreator")))
         return 0 if value is None else self._made(value)
 
     def CFStringCreateWithCString(self, allocator: None, text: bytes, encoding: int) -> int:
@@ -710,18 +833,97 @@ class FakeFrameworks:
 
 
 TREE = [gpu(client(4242, 5, 6), client(533, 7, kind="AGXSharedUserClient"), client(9))]
+MEMORY = ("PerformanceStatistics", None)
 
 
-def test_the_registry_gives_the_shape_of_the_tool_and_keeps_nothing_but_its_keys() -> None:
+def test_the_registry_gives_what_the_tool_gives_and_keeps_nothing_but_its_keys() -> None:
     fake = FakeFrameworks(TREE)
     registry = Registry(fake.library, fake.library)
     keys = dict(fake.held)
     assert set(keys.values()) == {"PerformanceStatistics", "IOUserClientCreator", "AppUsage"}
-    for _ in range(3):
-        devices = registry.devices()
+    for only in (None, frozenset({9}), frozenset[int](), None):
+        gpus = registry.devices(only)
         assert fake.held == keys
-    assert devices[0]["PerformanceStatistics"] == STATISTICS
-    assert snapshot_of(devices) == snapshot_of([gpu(client(4242, 5, 6), client(9))])
+    assert gpus == listed(*TREE) == [GPU({4242: 11, 9: 0}, 18253611008)]
+
+
+def test_of_processes_that_are_not_asked_for_nothing_is_read() -> None:
+    fake = FakeFrameworks(TREE)
+    registry = Registry(fake.library, fake.library)
+    assert registry.devices(frozenset({4242})) == [GPU({4242: 11, 9: None}, 18253611008)]
+    # once, to learn whose each client is
+    creators = [("IOUserClientCreator", f"pid {pid}, llama-server") for pid in (4242, 9)]
+    usage = [("AppUsage", f"pid {pid}, llama-server") for pid in (4242, 9)]
+    assert sorted(fake.read) == sorted([*creators, usage[0], MEMORY])
+    fake.read.clear()
+    fake.called.clear()
+    assert registry.devices(frozenset({9})) == [GPU({4242: None, 9: 0}, 18253611008)]
+    assert sorted(fake.read) == [usage[1], MEMORY]
+    assert "IOObjectGetClass" not in fake.called
+    fake.read.clear()
+    assert registry.devices(frozenset()) == [GPU({4242: None, 9: None}, 18253611008)]
+    assert fake.read == [MEMORY]
+    fake.read.clear()
+    assert registry.devices() == [GPU({4242: 11, 9: 0}, 18253611008)]
+    assert sorted(fake.read) == sorted([*usage, MEMORY])
+
+
+def test_a_client_that_is_known_costs_three_calls_where_it_is_not_asked_for() -> None:
+    fake = FakeFrameworks([gpu()])
+    registry = Registry(fake.library, fake.library)
+    registry.devices(frozenset())
+    fake.called.clear()
+    registry.devices(frozenset())
+    none = len(fake.called)
+    fake.devices = [gpu(*(client(pid, 1) for pid in range(1, 143)))]
+    registry.devices(frozenset())
+    fake.called.clear()
+    registry.devices(frozenset())
+    assert len(fake.called) - none == 142 * 3
+
+
+def test_who_comes_is_found_and_who_is_not_met_any_more_is_forgotten() -> None:
+    old, new = client(4242, 5), client(9, 6)
+    fake = FakeFrameworks([gpu(old)])
+    fake.ids = {id(old): 1 << 32, id(new): 2 << 32}  # they have 64 bits
+    registry = Registry(fake.library, fake.library)
+    registry.devices()
+    fake.devices = [gpu(old, new)]
+    assert registry.devices(frozenset({9})) == [GPU({4242: None, 9: 6}, 18253611008)]
+    fake.devices = [gpu(new)]
+    assert registry.devices(frozenset({9})) == [GPU({9: 6}, 18253611008)]
+    # the ID is given again: it is read anew, not remembered
+    other = client(77, 8)
+    fake.ids[id(other)] = 1 << 32
+    fake.devices = [gpu(new, other)]
+    fake.read.clear()
+    assert registry.devices(frozenset({77})) == [GPU({9: None, 77: 8}, 18253611008)]
+    told = [("AppUsage", other["IOUserClientCreator"]), ("IOUserClientCreator", other["IOUserClientCreator"]), MEMORY]
+    assert sorted(fake.read) == told
+    assert len(fake.held) == 3
+
+
+def test_a_client_whose_creator_is_not_told_yet_is_asked_again() -> None:
+    late = client(4242, 5)
+    told = late.pop("IOUserClientCreator")
+    fake = FakeFrameworks([gpu(late)])
+    registry = Registry(fake.library, fake.library)
+    assert registry.devices() == [GPU({}, 18253611008)]
+    late["IOUserClientCreator"] = told
+    assert registry.devices() == [GPU({4242: 5}, 18253611008)]
+
+
+def test_without_entry_ids_each_client_is_read_every_time() -> None:
+    fake = FakeFrameworks(TREE)
+    fake.ids[id(TREE[0]["IORegistryEntryChildren"][2])] = 0  # what is in memory that the call left alone
+    registry = Registry(fake.library, fake.library)
+    registry.devices()
+    fake.broken = "IORegistryEntryGetRegistryEntryID"
+    for _ in range(2):
+        fake.read.clear()
+        assert registry.devices(frozenset({4242})) == [GPU({4242: 11, 9: None}, 18253611008)]
+        assert [name for name, _ in fake.read].count("IOUserClientCreator") == 2
+        assert len(fake.held) == 3
 
 
 def test_a_registry_without_a_gpu_gives_none() -> None:
@@ -736,8 +938,14 @@ def test_a_property_that_cannot_be_read_is_left_out_and_nothing_leaks(call: str)
     fake = FakeFrameworks(TREE)
     registry = Registry(fake.library, fake.library)
     fake.broken = call
-    assert snapshot_of(registry.devices()).clients == {}
+    assert together(registry.devices()).clients == {}
     assert len(fake.held) == 3
+    fake.broken = ""
+    assert together(registry.devices()).clients == {4242: 11, 9: 0}
+    if call != "IOObjectGetClass":
+        fake.broken = call
+        assert together(registry.devices()).clients == {4242: None, 9: None}
+        assert len(fake.held) == 3
 
 
 def test_a_search_that_fails_in_the_middle_leaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -749,9 +957,10 @@ def test_a_search_that_fails_in_the_middle_leaks_nothing(monkeypatch: pytest.Mon
     assert len(fake.held) == 3
     fake.broken = ""
     monkeypatch.setattr(plistlib, "loads", lambda data: unreachable())
-    with pytest.raises(OSError, match="no such framework"):
-        registry.devices()
-    assert len(fake.held) == 3
+    for only in (None, frozenset({4242})):
+        with pytest.raises(OSError, match="no such framework"):
+            registry.devices(only)
+        assert len(fake.held) == 3
 
 
 def test_a_search_that_cannot_begin_says_so() -> None:

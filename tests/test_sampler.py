@@ -218,6 +218,7 @@ def test_what_others_use_is_what_neither_the_server_nor_we_did() -> None:
     # 2 s on 4 cores are 8 s; 4 s were busy, 2 s of them the server's and 0.2 s ours
     assert now.foreign_percent(before) == pytest.approx(100 * 1.8 / 8)
     assert now.own_percent(before) == pytest.approx(100 * 0.2 / 8)
+    assert msgspec.structs.replace(now, watched=1).own_percent(before) is None
 
 
 def test_what_others_use_is_unknown_where_the_server_may_not_be_looked_into() -> None:
@@ -351,6 +352,37 @@ def test_another_programs_load_is_seen_and_named() -> None:
     finally:
         other.kill()
         other.wait()
+
+
+def test_where_the_server_may_not_be_looked_into_nobody_else_is_accused() -> None:
+    server = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+
+    async def work(sampling: Sampling, found: list[Sample]) -> None:
+        await sampling.ready()
+        sampling.watch((), own=(sampling.pid,))  # it is here, and belongs to another user
+        await sampling.look(timed=True)
+        await asyncio.sleep(0.5)
+        looked = await sampling.look(timed=False)
+        assert looked is not None
+        assert (looked.conditions.foreign_cpu_percent, looked.conditions.foreign) == (None, ())
+
+    try:
+        drive(work)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_sampler_that_does_not_answer_is_as_good_as_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infertui.telemetry.sampling.LOOK_S", 0.3)
+
+    async def work(sampling: Sampling, found: list[Sample]) -> None:
+        await sampling.ready()
+        os.kill(sampling.pid, signal.SIGSTOP)
+        assert await sampling.look(timed=True) is None
+        assert sampling.dead == "the sampler did not answer within 0.3 s"
+
+    drive(work)
 
 
 def test_who_is_watched_next_gets_no_reading_and_no_growth_of_who_was_watched_before() -> None:

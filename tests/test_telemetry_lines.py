@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
 from infertui.condition import Doubt
 from infertui.metric import Generator, Summary
 from infertui.report.figure import size
-from infertui.report.table import state_of
+from infertui.report.table import beside_view, state_of
 from infertui.report.telemetry import limit_text, telemetry_lines
 from infertui.result import Report, Telemetry
 from infertui.sample import Absent, Count, Tally
@@ -52,7 +54,7 @@ def test_server_and_machine_are_told_apart() -> None:
     assert lines(report({**SERVER, **machine}), 160) == [
         "server  CPU 100 % of a core (max 110) · private 50.0 MiB (max 60.0 MiB) · mapped ~1.50 MiB"
         " · memory at first token 51.5 MiB",
-        "machine CPU 50.0 % (max 50.0) · others 0.2 % (max 0.2) · RAM 3.00 GiB",
+        "machine CPU 50.0 % (max 50.0) · others 0.2 % (max 0.2) · RAM 3.00 GiB (max 3.00 GiB)",
     ]
 
 
@@ -117,3 +119,28 @@ def test_doubts_come_last_and_make_a_run_suspicious() -> None:
 )
 def test_bytes_are_told_in_the_unit_in_which_they_are_read_best(value: float | None, text: str) -> None:
     assert size(value) == text
+
+
+def test_costs_have_a_line_of_their_own_also_without_a_meter() -> None:
+    assert lines(report({"electricity_cost_mtok": None, "rent_cost_mtok": 0.36})) == [
+        "cost    electricity – · rent 0.360 $/Mtok"
+    ]
+
+
+def test_that_nothing_was_sampled_on_purpose_is_said() -> None:
+    assert lines(report({}, Telemetry(off=True))) == [
+        "sampled nothing (--no-samples): neither were the machine's conditions looked at"
+    ]
+
+
+def test_energies_of_different_meters_are_not_compared_in_silence() -> None:
+    made = [
+        report({"joules_per_token": 1.0}, energy=(Energy(label=label, joules=5.0, coverage=1.0, samples=9),))
+        for label in ("gpu", "package")
+    ]
+    out = StringIO()
+    Console(file=out, width=120).print(beside_view(made))
+    assert "! energies are not alike: they are of different meters (CPU package, GPU)" in out.getvalue()
+    alike = StringIO()
+    Console(file=alike, width=120).print(beside_view(made[:1] * 2))
+    assert "energies" not in alike.getvalue()

@@ -335,3 +335,48 @@ def test_a_process_that_ended_before_it_was_opened_is_nobody(tmp_path: Path) -> 
     tree = Tree(Linux())
     tree.watch([gone.pid])
     assert tree.read() == {}
+
+
+@needs_linux
+def test_a_child_that_its_parent_waits_for_late_is_counted_once() -> None:
+    code = """
+import os, time
+print("here", flush=True); input()
+pid = os.fork()
+if not pid:
+    while time.process_time() < 0.3: pass
+    os._exit(0)
+while open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z": time.sleep(0.01)
+print("ended", flush=True); input()
+os.waitpid(pid, 0)
+print(time.process_time_ns(), flush=True); input()
+"""
+    with child(code) as one:
+        assert said(one) == "here"
+        tree = Tree(Linux())
+        tree.watch([one.pid])
+        tell(one)
+        for _ in range(5):
+            time.sleep(0.03)
+            tree.read()
+        assert said(one) == "ended"
+        read = [tree.read() for _ in range(5)][-1]  # it is a corpse now, and its time stands in no other account
+        before = read["server_cpu_ns"]
+        assert before is not None
+        assert before > 300 * MS
+        tell(one)
+        own_ns = int(said(one))
+        after = [tree.read() for _ in range(5)][-1]["server_cpu_ns"]
+        assert after == pytest.approx(own_ns + 300 * MS, abs=60 * MS)
+        tell(one)
+
+
+def test_a_server_that_is_gone_holds_nothing_that_is_known(system: FakeSystem) -> None:
+    system.put(10, 1, 100, private_bytes=5, mapped_bytes=6, resident_bytes=11)
+    tree = Tree(system)
+    tree.watch([10])
+    system.end(10)
+    read = tree.read()
+    assert read["server_cpu_ns"] == 100 * MS
+    assert read["server_processes"] == 0
+    assert {value for key, value in read.items() if key.endswith("bytes")} == {None}

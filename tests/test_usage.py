@@ -575,6 +575,24 @@ def test_a_run_that_took_no_more_than_idle_has_no_net_figure() -> None:
 # Cost.
 
 
+def test_the_power_of_a_gpu_that_had_nothing_to_do_is_not_the_runs() -> None:
+    told = [sample(i, i + 1, gpu_power_w=15, package_power_w=120, gpu_percent=0) for i in range(10)]
+    result = of(told)
+    assert result.metrics["energy_j"] == pytest.approx(1200)
+    assert [each.reason for each in result.energy] == ["the GPU had nothing to do: its power is not the run's", ""]
+    alone = [sample(i, i + 1, gpu_power_w=15, gpu_percent=0) for i in range(10)]
+    assert of(alone).metrics["joules_per_token"] is None
+    busy = [sample(i, i + 1, gpu_power_w=15, package_power_w=120, gpu_percent=3) for i in range(10)]
+    assert of(busy).metrics["energy_j"] == pytest.approx(150)
+
+
+def test_idle_power_needs_to_be_known_for_all_of_the_idle_time() -> None:
+    told = [sample(i, i + 1, gpu_power_w=10) for i in range(10)]
+    rest = [sample(i, i + 1, gpu_power_w=2 if i < -16 else 0) for i in range(-20, 0)]
+    (energy,) = of([*rest, *told], idle=[(ns(-20), ns(0))]).energy
+    assert (energy.idle_w, energy.idle_s) == (None, 4.0)
+
+
 def test_no_price_no_cost() -> None:
     assert not [key for key in of(samples("gpu_power_w", [36] * 10)).metrics if key.endswith("_mtok")]
 
@@ -675,7 +693,8 @@ IDLE = [10.0] * 4
             ("threads: 98 % of the server's 2 threads (limit 90 %)",),
         ),
         ({"server_cpu_percent": [179] * 4}, Known(threads=2, concurrency=1), (), ()),
-        ({"server_cpu_percent": [900] * 4}, ALONE, (), ()),  # how many threads it has is not known
+        ({"server_cpu_percent": [900] * 4}, ALONE, None, ()),  # how many threads it has is not known
+        ({"server_cpu_percent": [89] * 4}, ALONE, (), ()),  # fewer than one cannot be busy
         ({"gpu_percent": [80, 100, 100, 100]}, ALONE, ("GPU",), ("GPU: 95 % of the GPU's time (limit 90 %)",)),
         ({"gpu_percent": [89] * 4}, ALONE, (), ()),
         ({"swapouts": [5, 5, 5, 17]}, ALONE, ("memory",), ("memory: pages went out to swap (12)",)),
@@ -892,7 +911,6 @@ def test_prices_and_thresholds_are_read_from_a_file(tmp_path: Path) -> None:
         (Cost, "usd_per_hour = -1"),
         (Cost, "usd_per_week = 1"),
         (Cost, "price_per_token_usd = {M4 = -1}"),
-        (Cost, 'price_per_token_usd = {"" = 1}'),
         (Saturated, "cpu_percent = 0"),
         (Saturated, "memory_percent = 101"),
     ],

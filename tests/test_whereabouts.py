@@ -68,7 +68,7 @@ def test_a_server_of_another_user_or_in_a_container_is_here_and_unknown(monkeypa
     monkeypatch.setattr(whereabouts, "listeners", lambda port: [(7, "com.docker.backend")])
     where = whereabouts.whereabouts(there)
     assert (where.roots, where.elsewhere) == ((), False)
-    assert where.reason == "there runs in a container (com.docker.backend): what it uses cannot be seen"
+    assert where.reason == "there is reached through com.docker.backend: what it uses cannot be seen"
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,19 @@ def test_weights_that_are_mapped_are_known_by_the_servers_kind_and_command(
         known = Record(id="a", name="n", kind=kind, model="m", url="u", log="", token="t", profile="p")
         found.known = msgspec.structs.replace(known, command=command)
     assert found.mapped_bytes() == mapped
+
+
+@pytest.mark.parametrize(("name", "elsewhere"), [("ssh", True), ("kubectl", True), ("nginx", False)])
+def test_a_tunnel_or_a_proxy_is_not_taken_for_the_server(
+    name: str, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whereabouts, "listeners", lambda port: [(7, name)])
+    where = whereabouts.whereabouts(attached("http://127.0.0.1:8080"))
+    assert (where.roots, where.elsewhere) == ((), elsewhere)
+    assert where.reason == f"there is reached through {name}: what it uses cannot be seen"
+
+
+def test_an_address_is_here_if_any_of_its_addresses_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [(socket.AF_INET, 1, 6, "", ("192.0.2.7", 0)), (socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))]
+    monkeypatch.setattr(whereabouts.socket, "getaddrinfo", lambda *_, **__: known)
+    assert whereabouts._here("both")

@@ -67,7 +67,7 @@ class Turn:
         self.loop_lag_ns = array("q")
         self.cpu_s = 0.0
         self.samples: list[Sample] = []
-        self.telemetry = Telemetry()
+        self.telemetry = Telemetry(off=not asked.samples)
         self.elsewhere = False  # its server runs on another machine
         self.wait_left_s = asked.tolerated.wait_s  # for the machine to calm down
         self.failed = ""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from infertui.client.api import CHAT, COMPLETIONS, NATIVE, Api
 from infertui.client.driver import Drive, Live, Sender, Stop
 from infertui.client.record import Done
 from infertui.client.wire import Target
+from infertui.condition import Doubt
 from infertui.errors import InferTUIError, Interrupted, StoreError
 from infertui.event import (
     BlockEnded,
@@ -61,6 +63,7 @@ HOPELESS = (
 # Body fields that a server may not know; without them a run still measures the same.
 OPTIONAL = ("stream_options", "temperature", "top_p", "seed", "max_tokens", "cache_prompt")
 
+COOLS = sys.platform == "darwin"  # macOS takes a model's memory back a second after its last use
 LOG_BYTES = 1 << 20  # of a server's log are kept with a run: its end
 T = TypeVar("T")
 
@@ -95,7 +98,7 @@ class Work:
 
     async def run(self) -> list[Report]:
         self.writer = Writer(self.store.path, lambda message: self.emit(Warned(run=None, message=message)))
-        self.observer = Observer(self.asked, self.writer, self.emit, self.stop)
+        self.observer = Observer(self.asked, self.store, self.writer, self.emit, self.stop)
         try:
             with heeded(self.stop, self.emit), measured():
                 for turn in self.turns:
@@ -258,6 +261,7 @@ class Work:
         begun = loop.run_in_executor(None, turn.server.start, changed)
         told = began
         while not (await asyncio.wait([begun], timeout=0.1))[0]:
+            self.observer.tick()
             if self.stop.soon:
                 turn.server.cancel()
             elif time.monotonic() - told >= 1:
@@ -354,6 +358,12 @@ class Work:
     async def _drive(self, turn: Turn, block: Block) -> None:
         plan = block.plan
         await self.observer.before(turn, block)
+        if COOLS and block.role != "warmup" and self._rested(turn):
+            for again in self.scenario.prepare(turn.params):
+                if again.role == "warmup":
+                    await self._drive(turn, again)
+        if self.stop.soon:
+            return
         self.emit(
             BlockStarted(
                 run=turn.run, role=block.role, round=block.round, calls=len(plan.calls), concurrency=plan.concurrency
@@ -405,7 +415,12 @@ class Work:
         for other in measuring():
             if other != os.getpid():
                 said = f"another InferTUI (pid {other}) measures on this machine: both disturb each other"
-                self._warn_once(turn, said)
+                self.observer.add(turn, [Doubt(key="infertui", level="suspicious", text=said)])
+
+    def _rested(self, turn: Turn) -> bool:
+        """Whether its server has had nothing to do for so long that the next call would be a slow one."""
+        since = turn.sender.quiet_ns if turn.sender is not None else None
+        return since is not None and time.perf_counter_ns() - since > self.asked.tolerated.idle_gap_s * 1e9
 
     # The end.
 

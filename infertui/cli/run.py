@@ -84,7 +84,11 @@ NONE = "pip install 'infertui[llama,mlx]' adds two; `infertui doctor` shows what
     metavar="S",
     help="How long to wait for a busy or hot machine to calm down (default: 30; 0: go on, and mark the run).",
 )
-@click.option("--samples/--no-samples", default=True, help="Whether CPU, GPU, memory and power are sampled.")
+@click.option(
+    "--samples/--no-samples",
+    default=True,
+    help="Whether CPU, GPU, memory and power are sampled, and the machine's conditions looked at.",
+)
 @click.option("--label", default="", metavar="L", help="A name to find the run by.")
 @db_option
 @json_option
@@ -145,6 +149,8 @@ def run(
     spare = of_settings("fallback", wanted.fallback) if wanted.fallback and not named else None
     baseline = of_settings("baseline", wanted.baseline).name if wanted.baseline and not named else ""
     tolerated = wanted.conditions
+    if asked["wait_s"] is not None and asked["wait_s"] != asked["wait_s"]:
+        raise UsageError("--wait nan: not a number", "0 goes on at once")
     if asked["wait_s"] is not None:
         tolerated = replace(tolerated, wait_s=asked["wait_s"])
     spare = _prepare(chosen, spare)

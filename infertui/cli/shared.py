@@ -23,6 +23,8 @@ def opened(db: str | None, write: bool = False) -> Store:
 
     path = database(db)
     store = Store(path, write)
+    if store.migrated_from is not None:
+        click.echo(f"{path} was brought up to date: an older InferTUI reads it no more", err=True)
     for number in (cut := store.cut_off(alive)):
         click.echo(f"run {number} was cut off: what it had measured is kept (`infertui show {number}`)", err=True)
     if cut:

@@ -21,11 +21,14 @@ from rich.text import Text
 from infertui.metric import CallRecord
 from infertui.report.figure import number
 from infertui.sample import SERIES, Sample
+from infertui.span import Spans
 from infertui.stats import percentile
+from infertui.usage import windows
 
 ROWS = 7  # of a chart without its title: ticks at halves and at thirds then stand in the middle of a row
 MARGIN = 6  # columns for a chart's ticks
 GAP = 2.5  # times the usual distance of two readings: more than that is a gap
+EDGE_NS = 5_000_000_000  # of the time before the first call that is drawn
 FINEST_S = 0.2  # over which tokens are counted, at least
 NAMES = {"warmup": ("warm-up", "warm", "w"), "alone": ("alone", "a")}  # of blocks: the longest that fits
 MIB, GIB = 1 << 20, 1 << 30
@@ -54,7 +57,7 @@ class _Point(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """Unbroken stretches of points, no more than a chart can show; the figures are of all that there were."""
+    """Unbroken stretches of points, no more than a chart can show; the figures are of all the measured ones."""
 
     label: str
     parts: list[list[_Point]]
@@ -74,9 +77,14 @@ class _Frame(NamedTuple):
     start_ns: int
     span_s: float
     columns: int
+    measured: Spans  # empty: no round was
 
     def at_s(self, at_ns: float) -> float:
         return max((at_ns - self.start_ns) / 1e9, 0.0)
+
+    def counts(self, at_s: float) -> bool:
+        """Whether a measured round was under way."""
+        return self.measured.hold(self.start_ns + round(at_s * 1e9))
 
     def place(self, at_s: float, of: int) -> int:
         """In which of so many equal parts of the time it lies."""
@@ -95,16 +103,19 @@ def samples_view(
 
     `reads`: by a call's name, in µs since it was sent, when the reads came that brought its tokens. `cores`: of the
     machine; a server's CPU is drawn as its share of all of them, and not at all where their number is unknown.
-    A title's figures are of all that its chart shows, warm-up too: the mean over time, and the highest.
+    A title's figures are of the measured rounds, or where there are none of all that its chart shows: the mean over
+    time, and the highest. Of a long wait before the first call only the end is drawn.
     """
     if not samples:
         return Text("no samples: none taken while this run went on", "dim")
     colour = colour and not os.environ.get("NO_COLOR")
     sent = [call for call in calls if call.send_ns is not None]
-    stamps = [sample.at_ns for sample in samples]
-    for call in sent:
-        stamps += _flight(call, reads)
-    frame = _Frame(min(stamps), max((max(stamps) - min(stamps)) / 1e9, FINEST_S), max(width - MARGIN, 10))
+    stamps = [stamp for call in sent for stamp in _flight(call, reads)]
+    if stamps:  # a run may have waited long for its machine
+        samples = [sample for sample in samples if sample.at_ns >= min(stamps) - EDGE_NS]
+    stamps += [sample.at_ns for sample in samples]
+    span_s = max((max(stamps) - min(stamps)) / 1e9, FINEST_S)
+    frame = _Frame(min(stamps), span_s, max(width - MARGIN, 10), windows(sent))
     charts = [chart for chart in _charts(samples, sent, reads, frame, cores) if chart.lines]
     if not charts:
         return Text(f"no samples: {len(samples)} taken, and nothing in them to draw", "dim")
@@ -149,7 +160,7 @@ def _charts(
     tokens = _tokens(sent, reads, step_s, frame)
     yield _Chart("tokens/s", [tokens] if tokens else [], f"steps of {step_s:g} s")
     machine, server = ({key: label} for key, label in CPU.items())
-    yield _Chart("CPU %", lines(machine) + (lines(server, cores) if cores else []))
+    yield _Chart("CPU % of all cores", lines(machine) + (lines(server, cores) if cores else []))
     memory = MEMORY if most("server_gpu_bytes") >= 0 else MEMORY | ALL_GPU
     large = max(most(key) for key in memory) >= GIB
     yield _Chart("memory GiB" if large else "memory MiB", lines(memory, GIB if large else MIB))
@@ -255,7 +266,8 @@ def _summed(label: str, parts: Sequence[Sequence[_Point]], frame: _Frame, highes
     shown = [list(part) for part in parts if part]
     if len(points) > places:
         shown = [_thinned(part, frame, places, highest) for part in shown]
-    return _Line(label, shown, _mean(points), max(point.y for point in points))
+    told = [point for point in points if frame.counts(point.x_s)] or points
+    return _Line(label, shown, _mean(told), max(point.y for point in told))
 
 
 def _thinned(part: Sequence[_Point], frame: _Frame, places: int, highest: bool) -> list[_Point]:

@@ -49,11 +49,13 @@ def run_object(report: Report) -> dict[str, Any]:
 def telemetry_object(told: Telemetry) -> dict[str, Any]:
     """How the run was observed: by what, what is missing and why, what that cost, and the machine's conditions."""
     return {
+        "off": told.off,
         "sources": told.sources,
         "absent": told.absent,
+        "server": told.server,
         "sampling": told.tally,
         "sampled_s": told.sampled_s,
-        "own_cpu_percent": told.sampling_percent,
+        "sampling_percent": told.sampling_percent,
         "waited_s": told.waited_s,
         "conditions": [{"before": before, "after": after} for before, after in told.looks],
     }

@@ -218,13 +218,12 @@ class Progress:
 
     def _wait(self, event: Waited) -> None:
         """Why nothing is sent, and for how long yet: on a terminal in place, elsewhere a line a reason."""
-        text = f"run {event.run}: waiting, {seconds(event.left_s)} at most: {plain(event.reason, 300)}"
-        if event.until == "calm":
-            text += " · --wait 0 does not wait"
+        skipped = " (--wait 0: not at all)" if event.until == "calm" else ""
+        text = f"run {event.run} waits, {event.left_s:.0f} s at most{skipped}: {plain(event.reason, 300)}"
         if self.terminal:
             self._draw([(text, "yellow")])
-        elif event.reason.partition("(")[0] != self.waited:
-            self.waited = event.reason.partition("(")[0]
+        elif event.cause != self.waited:
+            self.waited = event.cause
             self._say(text)
 
     def _tick(self, event: Ticked) -> None:

@@ -13,11 +13,12 @@ from rich.text import Text
 
 from infertui.metric import METRICS, Bound, CallRecord, Summary
 from infertui.report.figure import UNKNOWN, number, of_metric, percent, seconds, size
-from infertui.report.telemetry import limit_text, telemetry_lines
+from infertui.report.telemetry import METERS, limit_text, telemetry_lines
 from infertui.result import Report
 from infertui.stats import ENOUGH, Distribution
 from infertui.store import RunRow
 from infertui.text import plain
+from infertui.usage import headline
 
 COLUMNS = ("n", "mean", "min", "p50", "p90", "p95", "p99", "max")
 FEW = ("n", "p50", "p90", "max")  # where there is no room for more
@@ -104,7 +105,7 @@ def _start_line(report: Report) -> str:
 def beside_view(reports: Sequence[Report], baseline: str = "") -> RenderableType:
     """The runs of an experiment side by side: the median of each figure, and each run's own."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
-    table.add_column("side by side (medians)", no_wrap=True)
+    table.add_column("side by side", no_wrap=True)
     table.add_column("unit", style="dim", no_wrap=True)
     for report in reports:
         name = plain(report.server, 60) + (" (baseline)" if report.server == baseline else "")
@@ -125,8 +126,15 @@ def beside_view(reports: Sequence[Report], baseline: str = "") -> RenderableType
     caveats = dict.fromkeys(caveat for report in reports for caveat in report.caveats)
     sources = {report.summary.prefill_source for report in reports} - {""}
     notes = [Text(f"~ {plain(caveat, 400)}", "magenta") for caveat in caveats]
+    meters = {each.label for report in reports if (each := headline(report.summary.energy)) is not None}
+    if len(meters) > 1:
+        listed = ", ".join(sorted(METERS[meter] for meter in meters))
+        notes.insert(0, Text(f"! energies are not alike: they are of different meters ({listed})", "yellow"))
     if len(sources) > 1:
         notes.insert(0, Text("! prefill speeds are not alike: the server's own clock, and prompt / ttft", "yellow"))
+    sampled = any(METRICS[key].per == "sample" and _some(each.summary, key) for key in BESIDE for each in reports)
+    table.caption = "medians of calls" + ("; of what was sampled means, by time" if sampled else "")
+    table.caption_justify = "left"
     return Group(table, *notes)
 
 
@@ -148,9 +156,10 @@ def _distributions(summary: Summary, every: bool, width: int) -> Table:
             continue
         figures = [getattr(value, column) for column in columns[1:]]
         lacking |= {column for column, figure in zip(columns[1:], figures, strict=True) if figure is None}
-        shown = size if METRICS[key].unit == "B" else number
-        unit = "" if METRICS[key].unit == "B" else METRICS[key].unit
-        table.add_row(METRICS[key].label, unit, str(value.n), *(shown(figure) for figure in figures))
+        unit = METRICS[key].unit
+        if unit == "B":
+            unit, figures = "MiB", [None if figure is None else figure / 2**20 for figure in figures]
+        table.add_row(METRICS[key].label, unit, str(value.n), *(number(figure) for figure in figures))
     if lacking:
         needs = ", ".join(f"p{percent} {least}" for percent, least in ENOUGH.items() if f"p{percent}" in lacking)
         table.caption = f"{UNKNOWN} n too small: {needs} values needed"

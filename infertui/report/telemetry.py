@@ -23,6 +23,7 @@ def telemetry_lines(report: Report, width: int = 120) -> Iterator[Text]:
         "server": list(_server(summary)),
         "machine": list(_machine(report)),
         "energy": list(_energy(summary)),
+        "cost": list(_cost(summary)),
         "limit": list(_limit(summary)),
         "sampled": list(_sampled(report)),
     }
@@ -84,7 +85,7 @@ def _server(summary: Summary) -> Iterator[Text]:
     elif whole is not None and private is not None and whole.mean != private.mean:
         yield _part("mapped", f"~{size((whole.mean or 0) - (private.mean or 0))}")
     if first is not None:
-        yield _part("memory at first token", size(first.p50))
+        yield _part("memory at first token", size(first.mean))
     if (memory := _found(summary, "server_gpu_bytes")) is not None:
         yield _part("GPU memory", size(memory.mean), f"(max {size(memory.max)})")
     elif (grown := _found(summary, "gpu_growth_bytes")) is not None:
@@ -97,15 +98,15 @@ def _machine(report: Report) -> Iterator[Text]:
     yield from _percent(summary, "machine_cpu_percent", "CPU")
     yield from _percent(summary, "foreign_cpu_percent", "others")
     if (used := _found(summary, "ram_used_bytes")) is not None:
-        yield _part("RAM", size(used.max))
+        yield _part("RAM", size(used.mean), f"(max {size(used.max)})")
     if (swap := _found(summary, "swap_used_bytes")) is not None and swap.max:
-        yield _part("swap", size(swap.max))
+        yield _part("swap", size(swap.mean), f"(max {size(swap.max)})")
     yield from _percent(summary, "gpu_percent", "GPU")
     if (memory := _found(summary, "gpu_used_bytes")) is not None:
-        yield _part("GPU memory", size(memory.max))
+        yield _part("GPU memory", size(memory.mean), f"(max {size(memory.max)})")
     for key, label in (("cpu_temperature_c", "CPU"), ("gpu_temperature_c", "GPU")):
         if (heat := _found(summary, key)) is not None:
-            yield _part(label, number(heat.max, "°C"))
+            yield _part(label, number(heat.mean, "°C"), f"(max {number(heat.max)})")
 
 
 def _energy(summary: Summary) -> Iterator[Text]:
@@ -124,10 +125,15 @@ def _energy(summary: Summary) -> Iterator[Text]:
     if known[0].idle_w is not None:
         spread = f"± {number(known[0].idle_sd_w)} over {number(known[0].idle_s, 's')}"
         yield _part("idle", number(known[0].idle_w, "W"), spread)
+
+
+def _cost(summary: Summary) -> Iterator[Text]:
+    """Of a million output tokens, where there is a price."""
     for key in COSTS:
-        value = summary.metrics.get(key)
-        if isinstance(value, float):
-            yield _part(METRICS[key].label.lower(), number(value, METRICS[key].unit))
+        if key in summary.metrics:
+            value = summary.metrics[key]
+            known = number(value, METRICS[key].unit) if isinstance(value, float) else UNKNOWN
+            yield _part(METRICS[key].label.lower(), known)
 
 
 def _limit(summary: Summary) -> Iterator[Text]:
@@ -136,11 +142,15 @@ def _limit(summary: Summary) -> Iterator[Text]:
     if not summary.limits:
         yield Text(limit_text(summary), "bold")
     for name, why in zip(summary.limits, summary.limits_why, strict=False):
-        yield Text.assemble((f"{name} ", "bold"), (plain(why.removeprefix(f"{name}: "), 200), "dim"))
+        first, *others = plain(why.removeprefix(f"{name}: "), 300).split("; ")
+        yield Text.assemble((f"{name} ", "bold"), (first, "dim"))
+        yield from (Text(other, "dim") for other in others)
 
 
 def _sampled(report: Report) -> Iterator[Text]:
     told = report.telemetry
+    if told.off:
+        yield Text("nothing (--no-samples): neither were the machine's conditions looked at", "yellow")
     if not told.tally.sources:
         return
     taken, missed = (sum(getattr(each, key) for each in told.tally.sources.values()) for key in ("taken", "missed"))
@@ -150,6 +160,8 @@ def _sampled(report: Report) -> Iterator[Text]:
         yield Text(f"{told.sampling_percent:.1f} % of a core", "dim")
     if told.waited_s:
         yield Text(f"waited {told.waited_s:.0f} s for the machine", "dim")
+    if told.server:
+        yield Text(f"server: {plain(told.server, 80)}", "dim")
     for absent in told.absent:
         if absent.name in ("server", *told.sources):
             yield Text(plain(absent.reason, 200), "yellow")

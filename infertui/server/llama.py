@@ -52,7 +52,7 @@ class LlamaServer(Server):
         return [*command, *wanted.flags]
 
     def threads(self) -> int | None:
-        return None if self.attached else self.profile.threads or free_threads()
+        return None if self.attached and self.known is None else self.profile.threads or free_threads()
 
     @property
     def keeps_connections(self) -> bool:

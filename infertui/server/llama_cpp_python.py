@@ -45,7 +45,7 @@ class LlamaCppPython(Server):
         return [*command, *wanted.flags]
 
     def threads(self) -> int | None:
-        return None if self.attached else self.profile.threads or free_threads()
+        return None if self.attached and self.known is None else self.profile.threads or free_threads()
 
     def environment(self) -> dict[str, str]:
         return {"API_KEY": key} if (key := self.key()) else {}

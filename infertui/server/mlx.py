@@ -70,7 +70,7 @@ class MlxServer(Server):
 
     def threads(self) -> int | None:
         """Of the CPU build's matrix products; on a Mac the GPU makes them. Who exported the variable has chosen."""
-        if self.attached or sys.platform != "linux" or self._cuda:
+        if (self.attached and self.known is None) or sys.platform != "linux" or self._cuda:
             return None
         exported = os.environ.get("OMP_NUM_THREADS", "")
         return self.profile.threads or (int(exported) if exported.isdecimal() else free_threads())

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import msgspec
 
 from infertui.server.base import Server
 from infertui.server.process import host_port, listeners
+from infertui.text import plain
 
-# They hold a port for a server that runs in a container, and are not the server.
+# They hold a port for a server and are not it: for one in a container or behind them here, or for one elsewhere.
 PROXIES = (
-    "docker-proxy",
-    "com.docker.backend",
-    "vpnkit-bridge",
-    "rootlessport",
-    "gvproxy",
-    "limactl",
-    "OrbStack Helper",
+    *("docker-proxy", "com.docker.backend", "vpnkit-bridge", "rootlessport", "gvproxy", "limactl", "OrbStack Helper"),
+    *("socat", "nginx", "haproxy", "caddy", "envoy", "traefik"),
 )
+TUNNELS = ("ssh", "sshd", "autossh", "kubectl", "cloudflared", "tailscaled")
 
 
 class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +25,7 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[int, ...] = ()
     adopters: tuple[int, ...] = ()
     elsewhere: bool = False
+    who: str = ""  # the program that was found listening, and taken for it
     reason: str = ""  # why its processes are not known
 
 
@@ -38,21 +37,24 @@ def whereabouts(server: Server) -> Whereabouts:
     if not _here(host):
         return Whereabouts(elsewhere=True, reason=f"{server.name} is on another machine: what it uses cannot be seen")
     found = listeners(port)
-    proxies = sorted({name for _, name in found if name in PROXIES})
-    if proxies:
-        return Whereabouts(reason=f"{server.name} runs in a container ({proxies[0]}): what it uses cannot be seen")
+    for name in sorted({name for _, name in found}):
+        if name in (*PROXIES, *TUNNELS):
+            reason = f"{server.name} is reached through {name}: what it uses cannot be seen"
+            return Whereabouts(elsewhere=name in TUNNELS, reason=reason)
     if not found:
         return Whereabouts(reason=f"who listens on port {port} is not told: {server.name} belongs to another user")
-    return Whereabouts(roots=tuple(pid for pid, _ in found))
+    names = ", ".join(f"{plain(name, 40)} (pid {pid})" for pid, name in found)
+    return Whereabouts(roots=tuple(pid for pid, _ in found), who=names)
 
 
 def _here(host: str) -> bool:
     """Whether an address is one of this machine's own: only those can be listened on."""
     try:
-        for family, _, _, _, address in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
-            with socket.socket(family, socket.SOCK_STREAM) as one:
-                one.bind(address)
-                return True
+        addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except OSError:
-        pass
+        return False
+    for family, _, _, _, address in addresses:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as one:
+            one.bind(address)
+            return True
     return False

@@ -10,13 +10,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from infertui.sample import Absent, Values
 from infertui.telemetry.source import Rates, Used
 from infertui.telemetry.sysfs import text
 from infertui.text import plain
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+NOTHING = {"private_bytes": 0, "mapped_bytes": 0, "resident_bytes": 0, "swapped_bytes": 0}
 LARGEST = 1 << 18  # bytes of a file of /proc
+LOOK_S = 1.0  # in some containers the system's last pid stands still
 NO_LIMIT = 1 << 60  # cgroup v1 says "none" by a number near the largest
 CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 
@@ -31,6 +35,7 @@ class Linux:
         self._rates = Rates()
         self._lock = threading.Lock()
         self._parents: dict[int, int] = {}
+        self._looked_at = 0.0
         self._newest: int | None = None  # pid that had been given out last when processes were looked for
         self._stat, self._memory = _Kept(self._proc / "stat"), _Kept(self._proc / "meminfo")
         self._paging, self._load = _Kept(self._proc / "vmstat"), _Kept(self._proc / "loadavg")
@@ -155,10 +160,11 @@ class Linux:
     def _look_for_new(self) -> None:
         """Pids are given out upwards, and begin anew at their limit: those given out since may be used again."""
         said = self._load.read().rpartition(b" ")[2].strip()
-        newest = int(said) if said.isdigit() else None
+        newest = int(said) or None if said.isdigit() else None  # 0 is what says nothing
         before, self._newest = self._newest, newest
-        if newest is not None and newest == before:
+        if newest is not None and newest == before and time.monotonic() - self._looked_at < LOOK_S:
             return
+        self._looked_at = time.monotonic()
         there = {int(name) for name in os.listdir(self._proc) if name.isdecimal()}
         for pid in self._parents.keys() - there:
             del self._parents[pid]
@@ -203,6 +209,7 @@ class Process:
 
     def __init__(self, proc: Path, pid: int) -> None:
         self.pid = pid
+        self._ended: Used | None = None  # what is left of it when it has ended, as far as was seen
         self._clock = (~pid << 3) | 2 if proc == Path("/proc") else None  # the kernel's own clock of its CPU time
         self._stat = os.open(proc / str(pid) / "stat", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -215,17 +222,20 @@ class Process:
         try:
             fields = os.pread(self._stat, 4096, 0).rpartition(b")")[2].split()  # a name may hold blanks and brackets
             status = os.pread(self._status, 8192, 0)
-            if fields[0] in (b"Z", b"X"):
-                return None
             ticks = (int(fields[11]) + int(fields[12])) * TICK_NS
+            if fields[0] in (b"Z", b"X"):  # until somebody has waited for it, its time stands in no other account
+                return self._ended and replace(self._ended, cpu_ns=max(ticks, self._ended.cpu_ns))
             cpu_ns = ticks if self._clock is None else time.clock_gettime_ns(self._clock)
         except (OSError, IndexError):
             return None
         lines = dict(_kilobytes(status))
         private = [lines[key] for key in ("RssAnon", "RssShmem", "VmSwap") if key in lines]
+        reaped_ns = (int(fields[13]) + int(fields[14])) * TICK_NS
+        kept = {"pageins": int(fields[9]), "peak_bytes": lines.get("VmHWM")}
+        self._ended = Used(cpu_ns=cpu_ns, reaped_ns=reaped_ns, **kept, **NOTHING)
         return Used(
             cpu_ns=cpu_ns,
-            reaped_ns=(int(fields[13]) + int(fields[14])) * TICK_NS,
+            reaped_ns=reaped_ns,
             private_bytes=sum(private) if len(private) == 3 else None,
             mapped_bytes=lines.get("RssFile"),
             resident_bytes=lines.get("VmRSS"),
@@ -278,7 +288,7 @@ class _Limits:
         found: Values = {}
         if self._memory is not None:
             limit, used = self._memory
-            found["cgroup_limit_bytes"], found["cgroup_memory_bytes"] = _limit(limit), _limit(used)
+            found["cgroup_limit_bytes"], found["cgroup_memory_bytes"] = _limit(limit), _held(used)
         if self._stat is not None:
             told = _numbers(self._stat)
             throttled_us = told.get("throttled_usec")
@@ -313,6 +323,13 @@ def _upward(mount: Path, path: str) -> Iterator[Path]:
 def _limits(most: Path, used: Path) -> list[tuple[int, Path, Path]]:
     limit = _limit(most)
     return [] if limit is None else [(limit, most, used)]
+
+
+def _held(path: Path) -> int | None:
+    """Without files that were read once and can be dropped: a server's weights come through here."""
+    used, told = _limit(path), _numbers(path.with_name("memory.stat"))
+    dropped = told.get("total_inactive_file", told.get("inactive_file", 0))
+    return None if used is None else max(0, used - dropped)
 
 
 def _limit(path: Path) -> int | None:

@@ -25,7 +25,8 @@ SWAP_BYTES = 32  # struct xsw_usage
 def usage_of(data: bytes, numer: int, denom: int) -> tuple[int, Used] | None:
     """When a process started, in ticks, and what it has used, out of a struct rusage_info_v4 or v6.
 
-    `numer` and `denom` make nanoseconds of ticks. None: it has ended, and waits for its parent.
+    `numer` and `denom` make nanoseconds of ticks. What has ended holds no memory any more, but keeps its CPU time until
+    its parent has waited for it: only then does it stand in the parent's account. None: the structure is cut short.
     """
     if len(data) < 296:
         return None
@@ -33,15 +34,13 @@ def usage_of(data: bytes, numer: int, denom: int) -> tuple[int, Used] | None:
     def at(offset: int) -> int:
         return int(struct.unpack_from("<Q", data, offset)[0])
 
-    started, ended = at(80), at(88)
-    if ended:
-        return None
+    started, ended = at(80), at(88) != 0
     energy_nj = at(336) if len(data) >= 464 else 0
     return started, Used(
         cpu_ns=(at(16) + at(24)) * numer // denom,
         reaped_ns=(at(96) + at(104)) * numer // denom,
-        private_bytes=at(72),  # the footprint, as Activity Monitor shows it
-        resident_bytes=at(64),
+        private_bytes=0 if ended else at(72),  # the footprint, as Activity Monitor shows it
+        resident_bytes=0 if ended else at(64),
         peak_bytes=at(240) or None,
         pageins=at(48),
         energy_nj=energy_nj or None,
@@ -205,7 +204,7 @@ class MacOS:
         return None
 
     def used(self, pid: int, flavour: int) -> tuple[int, Used] | None:
-        """When it started and what it has used; None: it has ended, or it is not told."""
+        """When it started and what it has used; None: it is gone, its parent has waited for it, or it is not told."""
         data = self._system.rusage(pid, flavour)
         return None if data is None else usage_of(data, *self._timebase)
 
@@ -233,7 +232,17 @@ def _flag(number: int | None) -> bool | None:
 
 
 def accelerator(pids: Callable[[], frozenset[int]]) -> Accelerator | Absent:
-    """The GPU, as the I/O registry tells of it. `pids`: the server's processes now."""
+    """The server's share of the GPU, and the GPU's memory, five times a second. `pids`: the server's processes now.
+
+    Where only a tool tells of them, once a second, and what `everyone` tells with it.
+    """
     from infertui.telemetry import iokit
 
-    return iokit.found(pids)
+    return iokit.of_server(pids)
+
+
+def everyone(pids: Callable[[], frozenset[int]]) -> Accelerator | Absent:
+    """The GPU's share of all processes and of those that are not the server's: a longer walk, once a second."""
+    from infertui.telemetry import iokit
+
+    return iokit.of_all(pids)

@@ -270,7 +270,7 @@ class NvmlProcesses(Source):
         if len(known) == len(shares):
             if seen:
                 values["server_gpu_percent"] = max(sum(each[pid] for pid in each if pid in server) for each in known)
-            if not strange:
+            if server and not strange:
                 values["foreign_gpu_percent"] = max(
                     sum(each[pid] for pid in each if pid not in server) for each in known
                 )

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,7 @@ from infertui.text import plain
 
 FAST_S, SLOW_S = 0.2, 1.0
 SPAN_S = 0.25  # over less, a process's CPU time is mostly rounding
+LEAST_NS = 200_000_000  # between two readings that are no slots: a rate over less says little
 SILENT_S = 3.0  # a source that says nothing for so long hangs
 HOPELESS = 10  # readings in a row that fail
 OPENING_S = 4.0  # until every source has said whether it is there
@@ -87,6 +89,7 @@ def openings(pids: Callable[[], frozenset[int]]) -> Iterator[Callable[[], Source
 
         yield macmon.found
         yield lambda: macos.accelerator(pids)
+        yield lambda: macos.everyone(pids)
         return
     from infertui.telemetry import drm, nvidia, rapl
 
@@ -105,18 +108,19 @@ class Processes(Source):
     def __init__(self, platform: Platform, tree: Tree) -> None:
         self.name = f"processes ({platform.name})"
         self._platform, self._tree = platform, tree
-        self._rates = Rates()
+        self._rates, self._watched = Rates(), 0
 
     def read(self, at_ns: int) -> Values:
-        watched = self._tree.watched
+        if self._watched != self._tree.watched:
+            self._watched, self._rates = self._tree.watched, Rates()
         found = {**self._platform.fast(at_ns), **self._tree.read()}
         busy, every = self._platform.cpu()
         rate = self._rates.of
         found["machine_cpu_percent"] = _share(rate("busy", busy, at_ns), rate("every", every, at_ns))
-        used = rate(f"server {watched}", found.get("server_cpu_ns"), at_ns)
+        used = rate("server", found.get("server_cpu_ns"), at_ns)
         if "server_cpu_ns" in found:
-            found["server_cpu_percent"] = None if used is None else used / 1e7
-            energy = rate(f"energy {watched}", found.pop("server_cpu_energy_nj"), at_ns)
+            found["server_cpu_percent"] = None if used is None or not found["server_processes"] else used / 1e7
+            energy = rate("energy", found.pop("server_cpu_energy_nj"), at_ns)
             found["server_cpu_power_w"] = energy / 1e9 if energy else None
         return found
 
@@ -168,6 +172,8 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
         return _share(max(0, self.busy_ns - before.busy_ns - ours), self.all_ns - before.all_ns)
 
     def own_percent(self, before: Moment) -> float | None:
+        if self.watched != before.watched:
+            return None
         return _share(max(0, self.own_ns - before.own_ns), self.all_ns - before.all_ns)
 
     def busiest(self, before: Moment, known: frozenset[int]) -> tuple[Busy, ...]:
@@ -229,8 +235,9 @@ class Load:
                 time.sleep(short_s)
                 now = self.moment(each=True)
             self.timed, self._kept = timed, [now]
-        known = self._tree.pids | self.own.pids
-        return now.foreign_percent(before), now.busiest(before, known)
+        if now.server_ns is None:  # it is among the others, and which it is cannot be told
+            return None, ()
+        return now.foreign_percent(before), now.busiest(before, self._tree.pids | self.own.pids)
 
 
 def _processes() -> dict[tuple[int, float], tuple[str, float]]:
@@ -325,7 +332,7 @@ class Sampler:
             at_ns = time.perf_counter_ns()
             if self._stopped:
                 return
-            if before is not None and at_ns - before < period_ns // 2 and not source.streams:
+            if before is not None and at_ns - before < min(period_ns // 2, LEAST_NS) and not source.streams:
                 due += 0 if early else period_ns  # a rate over so short a time would say little
                 continue
             values: Values | None = None
@@ -380,13 +387,21 @@ class Sampler:
             return
         for wake in list(self._wakes.values()):  # what is timed begins and ends with a reading
             wake.set()
-        foreign, busiest = self._load.look(order.timed)
-        told = self._platform.look()
+        before = self.tally()
+        foreign: float | None = None
+        busiest: tuple[Busy, ...] = ()
+        with contextlib.suppress(Exception):
+            foreign, busiest = self._load.look(order.timed)
+        told: dict[str, Any] = {}
+        with contextlib.suppress(Exception):  # of the system's own; what else is known is said
+            told = self._platform.look()
         told |= {"foreign_cpu_percent": foreign, "foreign": busiest, "at_ns": time.perf_counter_ns()}
         told |= {key: self._now(key) for key in ("foreign_gpu_percent", "clock_step_ns")}
         bits = self._now("gpu_throttle")
         told["gpu_throttle"] = None if bits is None else int(bits)
-        self._say(Looked(conditions=msgspec.convert(told, Conditions, strict=False), tally=self.tally()))
+        conditions = msgspec.convert(told, Conditions, strict=False)
+        # what a look costs is no part of what sampling a block did
+        self._say(Looked(conditions=conditions, tally=self.tally() if order.timed else before))
 
     def _now(self, key: str) -> float | None:
         at_ns, value = self._latest.get(key, (0, None))
@@ -398,9 +413,13 @@ class Sampler:
         return self._tree.pids
 
     def tally(self) -> Tally:
-        self._tally.cpu_s = time.process_time()
-        self._tally.children_cpu_s = sum(each.cpu_s() or 0.0 for each in self._programs)
-        return self._tally
+        """As it is now: counts go on."""
+        return Tally(
+            sources={name: msgspec.structs.replace(count) for name, count in self._tally.sources.items()},
+            cpu_s=time.process_time(),
+            children_cpu_s=sum(each.cpu_s() or 0.0 for each in self._programs),
+            dropped=self._tally.dropped,
+        )
 
     def listen_for_silence(self) -> None:
         """Say once that a source hangs. What it says later is taken again."""

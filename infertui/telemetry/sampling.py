@@ -62,9 +62,16 @@ class Sampling:
     def pid(self) -> int:
         return self._child.pid if self._child is not None else 0
 
-    def watch(self, roots: Iterable[int], adopters: Iterable[int] = (), elsewhere: bool = False) -> None:
-        """Whose processes are the server's from now on."""
-        watched = Watch(roots=tuple(roots), adopters=tuple(adopters), own=(os.getpid(),), elsewhere=elsewhere)
+    def watch(
+        self,
+        roots: Iterable[int],
+        adopters: Iterable[int] = (),
+        elsewhere: bool = False,
+        own: Iterable[int] | None = None,
+    ) -> None:
+        """Whose processes are the server's from now on. `own`: whose are ours, if not this one's."""
+        ours = (os.getpid(),) if own is None else tuple(own)
+        watched = Watch(roots=tuple(roots), adopters=tuple(adopters), own=ours, elsewhere=elsewhere)
         self.drain()
         self._unheeded += 1
         self._order(watched)
@@ -126,6 +133,8 @@ class Sampling:
         self._looked = None
         self._order(Look(timed=timed))
         await self._until(lambda: self._looked is not None, LOOK_S)
+        if self._looked is None and not self.dead:
+            self.dead = f"the sampler did not answer within {LOOK_S:g} s"
         return self._looked
 
     async def _until(self, met: Callable[[], bool], within_s: float) -> None:

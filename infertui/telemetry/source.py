@@ -61,7 +61,7 @@ class Handle(Protocol):
     pid: int
 
     def read(self) -> Used | None:
-        """None: it has ended, or may not be looked into."""
+        """None: it is gone, also for its parent, or may not be looked into. One that only has ended holds nothing."""
 
     def close(self) -> None: ...
 

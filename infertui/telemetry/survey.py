@@ -45,8 +45,8 @@ def survey() -> Survey:
     awake = available()
     absent = [*sampling.absent.values(), *([awake] if isinstance(awake, Absent) else [])]
     return Survey(
-        sources={name: tuple(found.get(name, ())) for name in sampling.sources},
-        absent=tuple(absent),
+        sources={name: tuple(key for key in SERIES if key in found.get(name, ())) for name in sorted(sampling.sources)},
+        absent=tuple(sorted(absent, key=lambda each: each.name.lower())),
         awake=awake if isinstance(awake, str) else "",
         conditions=conditions,
         trouble=sampling.dead,
@@ -54,7 +54,7 @@ def survey() -> Survey:
 
 
 async def _looked(sampling: Sampling) -> Conditions | None:
-    sampling.watch((os.getpid(),))
+    sampling.watch((os.getpid(),), own=())  # this process stands for a server
     await sampling.ready()
     if sys.platform == "darwin":
         threading.Thread(target=_burn, daemon=True).start()

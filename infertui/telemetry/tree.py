@@ -121,7 +121,7 @@ class Tree:
 
 def _sum(values: Sequence[int | None]) -> int | None:
     known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+    return sum(known) if known and len(known) == len(values) else None
 
 
 def _most(values: Sequence[int | None]) -> int | None:
