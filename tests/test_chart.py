@@ -625,6 +625,7 @@ def test_names_from_outside_are_not_shown() -> None:
 
 def test_a_long_wait_before_the_first_call_is_not_drawn_and_counts_for_nothing() -> None:
     samples = steady("machine_cpu_percent", 90.0, 100) + series("machine_cpu_percent", [(100.5, 20.0), (101.5, 20.0)])
-    shown = drawn(samples, [call("a", 100, 102)], {"a": at_ms(TEN)})
+    due = msgspec.structs.replace(call("a", 100.1, 102), sched_ns=ns(100.1))
+    shown = drawn(samples, [due], {"a": at_ms(TEN)})
     assert any(line.startswith("CPU % of all cores  ━ machine 20.0 (max 20.0)") for line in shown)
     assert shown[-1].split()[-2:] == ["6", "s"] or float(shown[-1].split()[-2]) <= 7

@@ -454,13 +454,13 @@ def test_one_process_that_is_not_here_makes_it_unknown_who_is_foreign(tmp_path: 
     assert source.missing == {}  # it may have ended just now
 
 
-def test_without_a_server_all_are_others(tmp_path: Path) -> None:
+def test_without_a_known_server_nobody_is_told_to_be_another(tmp_path: Path) -> None:
     card = gpu(**{COMPUTE: [process(99, 5 * GIB)]})
     source = processes(FakeNvml(card), tmp_path, alive=(99,))
     source.read(SECOND)
     card[SHARES] = [window(99, 2_000, 30)]
     values = source.read(2 * SECOND)
-    assert values == {"server_gpu_bytes": None, "server_gpu_percent": None, "foreign_gpu_percent": 30}
+    assert values == {"server_gpu_bytes": None, "server_gpu_percent": None, "foreign_gpu_percent": None}
     assert source.missing == {}
 
 

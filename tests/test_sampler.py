@@ -18,7 +18,8 @@ import msgspec
 import pytest
 
 from infertui.sample import SERIES, Absent, Count, Sample, Tally, Values
-from infertui.telemetry.sampler import Look, Looked, Moment, Out, Ready, Said, Sampler, Watch
+from infertui.telemetry.load import Moment
+from infertui.telemetry.sampler import Look, Looked, Out, Ready, Said, Sampler, Watch
 from infertui.telemetry.sampling import Sampling
 from infertui.telemetry.source import Gone, Rates, Source
 from tests.test_tree import FakeSystem

@@ -456,9 +456,9 @@ def test_two_infertuis_at_once_leave_each_others_servers_alone_and_say_so(
         while '"call_ended"' not in child.stdout.readline():
             pass
         run = infertui.run_json("two", *QUICK)
-        assert (
-            f"another InferTUI (pid {child.pid}) measures on this machine: both disturb each other" in run["warnings"]
-        )
+        (doubt,) = [doubt for doubt in run["doubts"] if doubt["key"] == "infertui"]
+        assert doubt["text"] == f"another InferTUI (pid {child.pid}) measures on this machine: both disturb each other"
+        assert run["suspicious"]
         assert run["status"] == "done"
         assert psutil.pid_exists(pids(infertui)[0])
         assert child.poll() is None
