@@ -588,7 +588,7 @@ def test_the_environment_of_the_user_does_not_change_a_server(infertui: Command)
     infertui.environment |= {"LLAMA_API_KEY": "x", "LLAMA_ARG_CTX_SIZE": "512"}
     environment = {**os.environb, **{key.encode(): value.encode() for key, value in infertui.environment.items()}}
     environment[b"NOT_UTF_8"] = b"\xff"
-    command = [sys.executable, "-m", "infertui", "run", "embedded-llama", *QUICK, "--json"]
+    command = [sys.executable, "-m", "infertui", "run", "embedded-llama", *QUICK, "--json", "--db", str(infertui.db)]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=infertui.folder)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["runs"][0]["facts"]["settings"]["context"] == 4096
