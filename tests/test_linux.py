@@ -11,6 +11,7 @@ import pytest
 from infertui.condition import Conditions
 from infertui.sample import SERIES
 from infertui.telemetry.linux import Linux, Process
+from infertui.telemetry.linux import _since as linux_since
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pread"), reason="no pread here")
 
@@ -144,6 +145,13 @@ def test_files_that_can_be_dropped_are_no_memory_in_use(tmp_path: Path) -> None:
     files = {"proc/self/cgroup": "0::/box\n", f"{group}/memory.max": "300\n", f"{group}/memory.current": "299\n"}
     put(tmp_path, {**files, f"{group}/memory.stat": "anon 13\ninactive_file 285\nactive_file 1\n"})
     assert Linux(tmp_path).slow(SECOND)["cgroup_memory_bytes"] == 14
+
+
+def test_who_is_known_is_read_again_only_if_its_pid_may_have_been_given_out_again() -> None:
+    assert [pid for pid in range(1, 9) if linux_since(pid, 3, 6)] == [4, 5, 6]
+    assert [pid for pid in range(1, 9) if linux_since(pid, 6, 3)] == [1, 2, 3, 7, 8]
+    assert not any(linux_since(pid, 5, 5) for pid in range(1, 9))
+    assert not any(linux_since(pid, None, 5) for pid in range(1, 9))
 
 
 def test_where_the_last_pid_stands_still_children_are_found_nevertheless(tmp_path: Path) -> None:

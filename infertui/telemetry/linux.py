@@ -307,7 +307,7 @@ def asleep_ns() -> int | None:
 
 def _since(pid: int, before: int | None, newest: int | None) -> bool:
     """Whether a pid may have been given out after one and up to another."""
-    if before is None or newest is None:
+    if before is None or newest is None or before == newest:
         return False
     return before < pid <= newest if before < newest else pid > before or pid <= newest
 
