@@ -15,7 +15,7 @@ import msgspec
 
 from infertui.condition import Doubt
 from infertui.stats import Distribution, distribution
-from infertui.usage import Energy, Usage
+from infertui.usage import Energy, Usage, rounds
 
 NS_PER_MS = 1e6
 
@@ -328,16 +328,8 @@ class Bound(msgspec.Struct, frozen=True):
 
 
 def wall_ns(calls: Iterable[CallRecord], to_close: bool = False) -> int:
-    """Σ over the rounds of (the last end − the first due time): pauses between the blocks are not in it.
-
-    A good call ends with its last token, or, `to_close`, with its stream.
-    """
-    spans: dict[int, tuple[int, int]] = {}
-    for call in calls:
-        end = (call.last_ns if call.good and not to_close else call.end_ns) or call.end_ns or call.sched_ns
-        low, high = spans.get(call.round, (call.sched_ns, end))
-        spans[call.round] = (min(low, call.sched_ns), max(high, end))
-    return sum(high - low for low, high in spans.values())
+    """Σ over the rounds of (the last end − the first due time): pauses between the blocks are not in it."""
+    return sum(high - low for low, high in rounds(calls, to_close))
 
 
 def summarise(

@@ -125,15 +125,22 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 FREE, USUAL = Cost(), Saturated()
 
 
-def windows(calls: Iterable[CallRecord]) -> Spans:
-    """The measured rounds, each from its first due time to its last end: what `metric.wall_ns` adds up."""
-    rounds: dict[int, tuple[int, int]] = {}
+def rounds(calls: Iterable[CallRecord], to_close: bool = False) -> list[tuple[int, int]]:
+    """Each round of these calls from its first due time to its last end.
+
+    A good call ends with its last token, or, `to_close`, with its stream.
+    """
+    spans: dict[int, tuple[int, int]] = {}
     for call in calls:
-        if call.role == "measured" and call.outcome != "cancelled":
-            end = (call.last_ns if call.good else call.end_ns) or call.end_ns or call.sched_ns
-            low, high = rounds.get(call.round, (call.sched_ns, end))
-            rounds[call.round] = (min(low, call.sched_ns), max(high, end))
-    return Spans(rounds.values())
+        end = (call.last_ns if call.good and not to_close else call.end_ns) or call.end_ns or call.sched_ns
+        low, high = spans.get(call.round, (call.sched_ns, end))
+        spans[call.round] = (min(low, call.sched_ns), max(high, end))
+    return list(spans.values())
+
+
+def windows(calls: Iterable[CallRecord]) -> Spans:
+    """The measured rounds."""
+    return Spans(rounds(call for call in calls if call.role == "measured" and call.outcome != "cancelled"))
 
 
 def usage(

@@ -147,8 +147,8 @@ def test_what_an_engine_says_of_itself(running: Server) -> None:
     assert running.health_check().state == "ready"
     assert running.is_this(running.url)
     assert running.serves(running.url)
-    assert running.pids()[0] == running.process.record.pid  # type: ignore[union-attr]
-    assert psutil.Process(running.pids()[0]).is_running()
+    assert running.known.pid == running.process.record.pid  # type: ignore[union-attr]
+    assert psutil.Process(running.known.pid).is_running()
     assert running.facts()["command"][-1]
     other = {"llama-server": "mlx-lm", "mlx-lm": "llama-cpp-python", "llama-cpp-python": "llama-server"}[running.kind]
     assert not server(profile_of(other)).is_this(running.url)

@@ -246,14 +246,11 @@ class Observer:
 
     def add(self, turn: Turn, doubts: Sequence[Doubt]) -> None:
         """Of each cause the worst is kept, and said once."""
-        kept = {doubt.key: doubt for doubt in turn.telemetry.doubts}
-        for doubt in doubts:
-            had = kept.get(doubt.key)
-            if had is None or (had.level == "note" and doubt.level == "suspicious"):
-                kept[doubt.key] = doubt
-                if doubt.level == "suspicious":
-                    self.emit(Warned(run=turn.run, message=f"suspicious: {doubt.text}"))
-        turn.telemetry.doubts = list(kept.values())
+        known = turn.telemetry.doubts
+        turn.telemetry.doubts = condition.worst([*known, *doubts])
+        for doubt in turn.telemetry.doubts:
+            if doubt not in known and doubt.level == "suspicious":
+                self.emit(Warned(run=turn.run, message=f"suspicious: {doubt.text}"))
 
     def finish(self, turn: Turn) -> None:
         """The last doubts about a run: how well it was sampled, and how long its server had rested before calls."""

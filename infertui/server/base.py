@@ -220,10 +220,6 @@ class Server(ABC):
         url = url or self.url
         return http.listed(http.get(url, "/v1/models", self.key()), url)
 
-    def pids(self) -> list[int]:
-        """The processes that make it up, where we know them."""
-        return process.tree(self.known.pid) if self.known is not None else []
-
     def facts(self) -> dict[str, Any]:
         """What it was, kept with a run."""
         settings: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ class Gone(Exception):
     """A source tells no more; the message is why, in a line."""
 
 
-class Source:
+class Source(ABC):
     """Something that is read at its own pace, in a thread of its own: one that hangs holds up no other."""
 
     name: str  # as it names itself: "NVML 580.65.06", "macmon 0.8.2"
@@ -29,16 +30,16 @@ class Source:
         """Series that it would have and cannot tell here, so far as is known by now, each with the reason."""
         return {}
 
+    @abstractmethod
     def read(self, at_ns: int) -> Values:
         """What there is to read now. Gone: there will be nothing any more. Any other exception costs this reading."""
-        raise NotImplementedError
 
     def cpu_s(self) -> float | None:
         """What a program that it reads from has cost. None: there is none, or it is not known."""
         return None
 
-    def close(self) -> None:
-        """Let go of what it holds. Another thread may be reading."""
+    def close(self) -> None:  # noqa: B027
+        """Let go of what it holds, if anything. Another thread may be reading."""
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
