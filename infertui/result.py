@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from infertui import metric, stats
+from infertui import condition, metric, stats
 from infertui.condition import Conditions, Doubt
 from infertui.errors import ServerError
 from infertui.metric import Bound, CallRecord, Generator, Summary
 from infertui.sample import Absent, Tally
 from infertui.settings import user
 from infertui.store import Store
-from infertui.usage import Known, usage
+from infertui.usage import Known, usage, windows
 
 LEAST_S = 1.0  # a share of less time would be mostly rounding
 
@@ -124,8 +124,12 @@ def stored(store: Store, name: str, bounds: tuple[Bound, ...] = ()) -> Report:
     told = msgspec.json.decode(row.telemetry, type=Telemetry)
     samples, wanted = store.samples(row.id), user()
     used = usage(samples, records, told.known, told.idle, wanted.cost, wanted.saturation) if samples else None
+    doubts = told.doubts
+    if row.status == "interrupted":  # nobody has judged what happened in its last block
+        happened = condition.over(None, None, samples, windows(records).spans, wanted.conditions)
+        doubts = condition.worst([*doubts, *happened])
     starts = store.starts(row.id)
-    summary = metric.summarise(records, gaps, generator, warnings, bounds, starts, used, told.doubts)
+    summary = metric.summarise(records, gaps, generator, warnings, bounds, starts, used, doubts)
     return report_of(store, row.id, row.status, row.message, summary, told)
 
 

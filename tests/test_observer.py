@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +28,7 @@ from infertui.result import Report, stored
 from infertui.sample import Absent, Count, Sample, Tally
 from infertui.scenario.base import Params
 from infertui.stats import Distribution
-from infertui.store import Store
+from infertui.store import Store, Writer
 from infertui.telemetry.sampler import Looked
 from infertui.usage import Cost
 from tests.conftest import Command
@@ -223,6 +224,34 @@ def test_a_run_that_is_cut_off_keeps_what_spoke_against_it(infertui: Command, se
     assert report["suspicious"]
     assert [each["before"]["foreign"] != [] for each in report["telemetry"]["conditions"]] in ([], [True])
     assert report["telemetry"]["sources"]
+
+
+def test_what_happened_in_the_last_block_of_a_run_that_was_cut_off_is_judged_when_it_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    call = CallRecord(
+        name="r1-001", role="measured", round=1, lane=0, kind="router", prompt_id="p", prompt_hash="h", max_tokens=8,
+        sched_ns=10**9, send_ns=10**9, end_ns=9 * 10**9, last_ns=9 * 10**9,
+    )  # fmt: skip
+    told = [
+        Sample(source="m", at_ns=at * 10**9, since_ns=(at - 1) * 10**9, values={"foreign_cpu_percent": 40.0})
+        for at in range(2, 9)
+    ]
+    with Store(path) as store:
+        experiment, _ = store.add_experiment(b"{}")
+        ids = {
+            "machine_id": store.add_machine("m", b"{}"),
+            "server_id": store.add_server("s", "openai", "n", "u", b"{}"),
+        }
+        run = store.add_run(experiment_id=experiment, scenario="single", model="m", **ids)
+        writer = Writer(path)
+        writer.call(run, call, (array("I"), array("I"), array("I")), b"[]", ("", ""))
+        writer.samples(run, told)
+        writer.close()
+        assert stored(store, "last").summary.doubts == ()  # it is still running: its runner will judge
+        store.mark_interrupted([run])
+        (doubt,) = stored(store, "last").summary.doubts
+    assert (doubt.key, doubt.level) == ("foreign_cpu", "suspicious")
+    assert "40 % of all cores" in doubt.text
 
 
 def test_a_model_that_rested_for_too_long_is_warmed_up_again(
