@@ -14,8 +14,8 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-run: $(READY)  ## set up, then compare two real engines (ARGS="doctor" for any other command)
-	@$(BIN)/infertui $(if $(ARGS),$(ARGS),run)
+run: $(READY)  ## set up, then open the app (ARGS="doctor" for any command)
+	@$(BIN)/infertui $(ARGS)
 
 test: $(TESTED)  ## set up, then run the tests
 	@$(BIN)/pytest $(ARGS)
@@ -27,16 +27,17 @@ check: $(READY)  ## format, lint, types, import rules, corpus
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m infertui.scenario.generate --check
 
-bench: $(READY)  ## what our clock is worth and costs, beside a bare loop, and what sampling costs, in one run
+bench: $(READY)  ## what our clock, sampling and the app are worth and cost, in one run
 	@$(BIN)/python tests/bench/clock.py $(ARGS)
 	@$(BIN)/python tests/bench/sampler.py
+	@$(BIN)/python tests/bench/app.py
 
 dev: $(READY)  ## the environment, and the checks as git hooks
 	@$(BIN)/pre-commit install
 
 lock:  ## choose the newest versions that pyproject.toml allows
 	$(UV) pip compile --upgrade --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
-	  --extra llama --extra mlx --extra parquet --group dev --output-file requirements.lock pyproject.toml
+	  --extra llama --extra mlx --extra parquet --extra web --group dev --output-file requirements.lock pyproject.toml
 
 corpus: $(READY)  ## write the prompts again from their generator
 	$(BIN)/python -m infertui.scenario.generate

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from infertui import __version__, profile, settings
+from infertui.aside import aside
 from infertui.embedded.model import cached
 from infertui.errors import InferTUIError, ServerError, UsageError
 from infertui.profile import Profile
@@ -26,7 +27,6 @@ from infertui.server import KINDS, adapter, process, record, server
 from infertui.server.base import free_threads
 from infertui.server.process import LOOPBACK, held_by, listens
 from infertui.server.state import NotInstalled
-from infertui.server.status import aside
 from infertui.telemetry import machine
 from infertui.telemetry.survey import Survey, survey
 from infertui.text import plain

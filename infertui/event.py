@@ -50,6 +50,17 @@ class BlockStarted(_Event, frozen=True, kw_only=True, tag="block_started"):
     concurrency: int | None
 
 
+class UnderWay(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that has been sent and has not ended, as far as it has come."""
+
+    name: str
+    lane: int
+    sched_ns: int
+    send_ns: int
+    first_ns: int | None = None
+    pieces: int = 0  # of text, so far
+
+
 class Ticked(_Event, frozen=True, kw_only=True, tag="ticked"):
     """The block at hand, at most five times a second. A slow reader misses some, never the ends of calls."""
 
@@ -67,6 +78,9 @@ class Ticked(_Event, frozen=True, kw_only=True, tag="ticked"):
     left_s: float | None
     ttft_ms: float | None  # median so far
     e2e_ms: float | None
+    at_ns: int = 0
+    lag_ms: float | None = None  # of our own client, the worst in this block so far: loop and sending
+    under_way: list[UnderWay] = []  # the longest first, and no more than a screen can show
 
 
 class Sampled(_Event, frozen=True, kw_only=True, tag="sampled"):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from infertui.settings import state_folder
 
+APP = "INFERTUI_APP"  # the variable by which the app tells the run that it starts who it is
+
 
 def started(pid: int) -> float | None:
     """What tells a process from others that had or will have its pid; None when there is none, or only its corpse.
@@ -39,6 +41,12 @@ def alive(pid: int, since: float) -> bool:
     """Whether the process that had this pid and start is still there."""
     now = started(pid) if pid > 0 else None
     return now is not None and abs(now - since) < (0.5 if sys.platform == "linux" else 1.5)
+
+
+def app() -> int | None:
+    """The app that has started this process, if one has: what it takes of the machine is ours."""
+    named = os.environ.get(APP, "")
+    return os.getppid() if named == str(os.getppid()) else None
 
 
 # Runs that measure on this machine now, of whichever InferTUI: each has a file that is named after its pid.

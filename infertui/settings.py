@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,22 @@ from infertui.condition import Tolerated
 from infertui.usage import Cost, Saturated
 
 DB_NAME = "results.db"
+
+
+class Face(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[app] of the settings: how the app looks, and which keys it has."""
+
+    theme: Annotated[str, Meta(description="Its colours; left out, the one that was chosen last in the app.")] = ""
+    chart: Annotated[
+        Literal["braille", "block", "ascii"],
+        Meta(description="What lines are drawn with; ascii where a font has no other signs."),
+    ] = "braille"
+    notify_s: Annotated[
+        float, Meta(ge=0, le=86400, description="A run that took longer rings the bell and tells the desktop.")
+    ] = 30.0
+    keys: Annotated[
+        dict[str, str], Meta(description="Keys by the names of what they do: `infertui keys` lists them.")
+    ] = msgspec.field(default_factory=dict)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ("embedded-llama", "embedded-mlx")
     baseline: Annotated[str, Meta(description="Profile that the others are compared with.")] = ""
     fallback: Annotated[str, Meta(description="Profile that takes the place of one that does not start.")] = ""
+    app: Annotated[Face, Meta(description="How the app looks, and its keys.")] = Face()
     conditions: Annotated[Tolerated, Meta(description="What a machine may be like to be measured on.")] = Tolerated()
     saturation: Annotated[Saturated, Meta(description="From where on something is called a run's limit.")] = Saturated()
     cost: Annotated[Cost, Meta(description="Prices, for the cost of a million tokens.")] = Cost()

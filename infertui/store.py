@@ -18,7 +18,7 @@ import threading
 import time
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,10 @@ import msgspec
 
 from infertui.errors import StoreError, UsageError
 from infertui.metric import CallRecord, Start
+from infertui.pid import alive
 from infertui.sample import Sample, Values
+from infertui.scenario.plan import Message
+from infertui.text import plain
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -212,10 +215,12 @@ class Store:
             self.connection.execute("BEGIN IMMEDIATE")
             yield self.connection
             self.connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.execute("ROLLBACK")
-            raise _clear(error, self.path) from None
+            if isinstance(error, sqlite3.Error):
+                raise _clear(error, self.path) from None
+            raise
 
     # What a run writes before and after its timed parts.
 
@@ -290,6 +295,67 @@ class Store:
                 [(run,) for run in runs],
             )
 
+    # What a user says of runs.
+
+    def add_tag(self, run_id: int, name: str) -> None:
+        """A tag that the run has already is no error."""
+        tag = tag_of(name)
+        with self._change() as db:
+            db.execute("INSERT OR IGNORE INTO tag (run_id, name) VALUES (?, ?)", (run_id, tag))
+
+    def remove_tag(self, run_id: int, name: str) -> bool:
+        """Whether the run had it."""
+        with self._change() as db:
+            return db.execute("DELETE FROM tag WHERE run_id = ? AND name = ?", (run_id, name.strip())).rowcount > 0
+
+    def set_note(self, run_id: int, note: str) -> None:
+        """A text of any length; an empty one clears it."""
+        text = _storable("the note", note.strip())
+        with self._change() as db:
+            db.execute("UPDATE run SET note = ? WHERE id = ?", (text, run_id))
+
+    def set_label(self, run_id: int, label: str) -> None:
+        """A name to find the run by; an empty one clears it."""
+        label = label.strip()
+        if label.isdecimal() or label == "last":
+            raise UsageError(f"the label {label!r} is how runs are numbered", "use a name with a letter in it")
+        if label and not label.isprintable():
+            raise UsageError("a label is one line of printable characters")
+        with self._change() as db:
+            db.execute("UPDATE run SET label = ? WHERE id = ?", (label, run_id))
+
+    def delete_runs(self, runs: Collection[int]) -> None:
+        """All of them or none, with everything that no other run needs. One that is still running is a StoreError."""
+        gone = [(run,) for run in runs]
+        with self._change() as db:
+            for row in db.execute("SELECT id, pid, pid_started FROM run WHERE status = 'running'"):
+                if row["id"] in runs and alive(int(row["pid"] or 0), float(row["pid_started"] or 0)):
+                    raise StoreError(f"run {row['id']} is still running (pid {row['pid']})", "stop it first")
+            db.execute("CREATE TEMP TABLE gone AS SELECT experiment_id, server_id, machine_id FROM run WHERE 0")
+            db.execute("CREATE TEMP TABLE unused AS SELECT prompt_hash, reply_hash FROM call WHERE 0")
+            db.executemany(
+                "INSERT INTO temp.gone SELECT experiment_id, server_id, machine_id FROM run WHERE id = ?", gone
+            )
+            db.executemany("INSERT INTO temp.unused SELECT prompt_hash, reply_hash FROM call WHERE run_id = ?", gone)
+            db.executemany("DELETE FROM reads WHERE call_id IN (SELECT id FROM call WHERE run_id = ?)", gone)
+            for table in ("call", "sample", "start", "tag"):
+                db.executemany(f"DELETE FROM {table} WHERE run_id = ?", gone)
+            db.executemany("DELETE FROM run WHERE id = ?", gone)
+            for table in ("experiment", "server", "machine"):
+                key = f"{table}_id"
+                db.execute(
+                    f"DELETE FROM {table} WHERE id IN (SELECT {key} FROM temp.gone) "
+                    f"AND id NOT IN (SELECT {key} FROM run)"
+                )
+            for table in ("prompt", "reply"):
+                key = f"{table}_hash"
+                db.execute(
+                    f"DELETE FROM {table} WHERE hash IN (SELECT {key} FROM temp.unused) "
+                    f"AND hash NOT IN (SELECT {key} FROM call WHERE {key} IS NOT NULL)"
+                )
+            db.execute("DROP TABLE temp.gone")
+            db.execute("DROP TABLE temp.unused")
+
     # What is read.
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -303,10 +369,20 @@ class Store:
         rows = self._rows("SELECT id, pid, pid_started FROM run WHERE status = 'running'")
         return [int(row["id"]) for row in rows if not alive(int(row["pid"] or 0), float(row["pid_started"] or 0))]
 
-    def runs(self, limit: int | None = None) -> list[RunRow]:
-        """The newest first."""
-        rows = self._rows(f"{SELECT_RUN} ORDER BY run.id DESC LIMIT ?", (-1 if limit is None else limit,))
-        return [_run(row) for row in rows]
+    def runs(
+        self, limit: int | None = None, tag: str = "", server: str = "", scenario: str = "", label: str = ""
+    ) -> list[RunRow]:
+        """The newest first, of those that have it all: of a server's name a part will do."""
+        wanted = {
+            "EXISTS (SELECT 1 FROM tag WHERE tag.run_id = run.id AND tag.name = ?)": tag.strip(),
+            "instr(lower(server.name), lower(?))": server,
+            "run.scenario = ?": scenario,
+            "run.label = ?": label,
+        }
+        chosen = {condition: value for condition, value in wanted.items() if value}
+        where = f"WHERE {' AND '.join(chosen)}" if chosen else ""
+        values = (*chosen.values(), -1 if limit is None else limit)
+        return [_run(row) for row in self._rows(f"{SELECT_RUN} {where} ORDER BY run.id DESC LIMIT ?", values)]
 
     def run(self, name: str) -> RunRow:
         """A run by its number, by its label (the newest that has it), or the newest of all as `last`."""
@@ -368,6 +444,55 @@ class Store:
         """What was answered, and what was thought before it."""
         rows = self._rows("SELECT text, thought FROM reply WHERE hash = ?", (hash,))
         return (rows[0]["text"], rows[0]["thought"]) if rows else ("", "")
+
+    def replies(self, run_id: int) -> dict[str, tuple[str, str]]:
+        """By a call's name, what was answered and thought. A call that got no reply is not in it."""
+        rows = self._rows(
+            "SELECT call.name, reply.text, reply.thought FROM call JOIN reply ON reply.hash = call.reply_hash "
+            "WHERE call.run_id = ? ORDER BY call.id",
+            (run_id,),
+        )
+        return {row["name"]: (row["text"], row["thought"]) for row in rows}
+
+    def prompt(self, hash: str) -> tuple[Message, ...]:
+        """What was asked, without the nonce before it."""
+        rows = self._rows("SELECT messages FROM prompt WHERE hash = ?", (hash,))
+        return msgspec.json.decode(rows[0]["messages"], type=tuple[Message, ...]) if rows else ()
+
+    def uid(self, experiment_id: int) -> str:
+        """What an experiment's nonces are derived from."""
+        rows = self._rows("SELECT uid FROM experiment WHERE id = ?", (experiment_id,))
+        return str(rows[0]["uid"]) if rows else ""
+
+    def experiment(self, experiment_id: int) -> dict[str, Any]:
+        """What was asked: servers, scenario, parameters."""
+        rows = self._rows("SELECT asked FROM experiment WHERE id = ?", (experiment_id,))
+        return msgspec.json.decode(rows[0]["asked"], type=dict[str, Any]) if rows else {}
+
+    def machine(self, machine_id: int) -> dict[str, Any]:
+        """Hardware and system."""
+        rows = self._rows("SELECT facts FROM machine WHERE id = ?", (machine_id,))
+        return msgspec.json.decode(rows[0]["facts"], type=dict[str, Any]) if rows else {}
+
+    def address(self, run_id: int) -> str:
+        """Where the server that was started last for a run served; empty if none was."""
+        sql = "SELECT url FROM start WHERE run_id = ? AND url != '' ORDER BY id DESC LIMIT 1"
+        rows = self._rows(sql, (run_id,))
+        return str(rows[0]["url"]) if rows else ""
+
+    def tags(self, run_id: int) -> list[str]:
+        return [row["name"] for row in self._rows("SELECT name FROM tag WHERE run_id = ? ORDER BY name", (run_id,))]
+
+    def all_tags(self) -> dict[int, list[str]]:
+        """By a run's number; a run without tags is not in it."""
+        found: dict[int, list[str]] = {}
+        for row in self._rows("SELECT run_id, name FROM tag ORDER BY run_id, name"):
+            found.setdefault(row["run_id"], []).append(row["name"])
+        return found
+
+    def call_count(self, runs: Collection[int]) -> int:
+        """How many calls these runs hold."""
+        return sum(self._rows("SELECT count(*) AS n FROM call WHERE run_id = ?", (run,))[0]["n"] for run in runs)
 
 
 class _Job(msgspec.Struct):
@@ -651,6 +776,27 @@ def _clear(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 # Small things.
+
+TAG_LENGTH = 60
+
+
+def tag_of(name: str) -> str:
+    """A tag as it is kept; a UsageError says why it cannot be one."""
+    tag = name.strip()
+    if not tag or len(tag) > TAG_LENGTH or not tag.isprintable():
+        raise UsageError(
+            f"no tag: {plain(name, 40)!r}", f"a tag is a line of at most {TAG_LENGTH} printable characters"
+        )
+    return tag
+
+
+def _storable(what: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{what} is not valid UTF-8", "check the encoding of your terminal") from None
+    return text
+
 
 _readings = msgspec.json.Decoder(Values)
 

@@ -186,6 +186,15 @@ def test_list_show_and_replies(infertui: Command, served: Serve) -> None:
 # What a program reads.
 
 
+def test_without_a_command_the_app_wants_a_terminal(infertui: Command) -> None:
+    ran = infertui()
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "infertui: the app needs a terminal (`infertui --help` lists what works without one)\n"
+    ran = infertui("--db", "x.db", "list")
+    assert ran.returncode == 2
+    assert ran.stderr == "infertui: --db stands after the command (infertui list --db x.db …)\n"
+
+
 def test_events_are_lines_and_hold_every_end_of_a_call(infertui: Command, served: Serve) -> None:
     ran = infertui("run", "--attach", served(tokens=60, gap_ms=5).address, "-n", "3", "--max-tokens", "60", "--events")
     events = [event.parse(line.encode()) for line in ran.stdout.splitlines()]
@@ -645,12 +654,6 @@ def test_closed_streams_stop_nothing(infertui: Command, served: Serve) -> None:
     shell = f"{sys.executable} -m infertui {flags} 2>&- >&-"
     assert subprocess.run(["bash", "-c", shell], env=environment, check=False).returncode == 0
     assert infertui.json("list", "runs")["runs"][0]["status"] == "done"
-
-
-def test_no_argument_shows_the_help(infertui: Command) -> None:
-    ran = infertui()
-    assert ran.returncode == 0
-    assert "Commands:" in ran.stdout
 
 
 def test_mock_serves_until_it_is_stopped(infertui: Command) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from infertui.bench.seen import Seen
 from infertui.client import driver
 from infertui.client.api import CHAT, COMPLETIONS, NATIVE
 from infertui.client.driver import Drive, Live, Sender, Stop
 from infertui.client.record import Done
 from infertui.client.wire import Limits, Target
+from infertui.event import Event, Ticked
 from infertui.mock import Dials, Server, words
 from infertui.scenario.plan import Block, Call, Message, Plan, Prompt
 
@@ -501,6 +503,29 @@ def test_the_live_view_counts_what_has_come(served: Callable[..., Server]) -> No
     assert counts == sorted(counts)
     assert any(0 < count < 300 for count in counts)
     assert len(seen) <= 12  # five a second, whatever came
+    assert all(live.at_ns for live in seen)
+    assert [live.lag_ns for live in seen] == sorted(live.lag_ns for live in seen)  # the worst so far
+
+
+def test_the_live_view_shows_the_calls_under_way(served: Callable[..., Server]) -> None:
+    told: list[Event] = []
+    block = Block("measured", 1, Plan((call("a", max_tokens=200), call("b", max_tokens=200)), 2))
+
+    async def main(url: str) -> None:
+        await Drive(sender(url), block, lambda one: None, Seen(7, block, 0, told.append).tick).run()
+
+    asyncio.run(main(served(tokens=200, gap_ms=4, ttft_ms=300).address))
+    ticks = [each for each in told if isinstance(each, Ticked)]
+    both = [each for each in ticks if len(each.under_way) == 2]
+    assert {way.name for each in both for way in each.under_way} == {"a", "b"}
+    assert {way.lane for each in both for way in each.under_way} == {0, 1}
+    waiting = [way for each in both for way in each.under_way if way.first_ns is None]
+    assert waiting
+    assert not any(way.pieces for way in waiting)
+    decoding = [way for each in both for way in each.under_way if way.first_ns is not None]
+    assert decoding
+    assert all(way.sched_ns <= way.send_ns < (way.first_ns or 0) and way.pieces for way in decoding)
+    assert all(each.at_ns >= way.send_ns for each in both for way in each.under_way)
 
 
 def test_the_nonce_begins_the_prompt_and_differs_from_call_to_call() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from infertui import stats
 from infertui.client.driver import Live
-from infertui.event import Event, Ticked
+from infertui.client.record import Flight
+from infertui.event import Event, Ticked, UnderWay
 from infertui.metric import CallRecord
 from infertui.scenario.plan import Block
 
@@ -58,5 +59,20 @@ class Seen:
                 left_s=left,
                 ttft_ms=stats.percentile(sorted(self.ttft), 50) if self.ttft else None,
                 e2e_ms=stats.percentile(sorted(self.e2e), 50) if self.e2e else None,
+                at_ns=live.at_ns,
+                lag_ms=live.lag_ns / 1e6,
+                under_way=[_under_way(flight) for flight in live.flights],
             )
         )
+
+
+def _under_way(flight: Flight) -> UnderWay:
+    assert flight.exchange is not None
+    return UnderWay(
+        name=flight.call.name,
+        lane=flight.lane,
+        sched_ns=flight.due_ns,
+        send_ns=flight.exchange.send_ns,
+        first_ns=flight.reads.first_ns or None,
+        pieces=len(flight.reply.token_end),
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import sys
 import time
@@ -41,7 +40,7 @@ from infertui.pid import measured, measuring, started
 from infertui.result import Report, generator_of, report_of
 from infertui.scenario import scenario
 from infertui.scenario.base import Scenario
-from infertui.scenario.plan import Block, digest
+from infertui.scenario.plan import Block, digest, nonce
 from infertui.server.process import tail, text_of
 from infertui.server.state import Begun, State
 from infertui.store import Store, Writer, now
@@ -160,9 +159,7 @@ class Work:
         return self.store.add_server(digest(msgspec.json.encode([*told, encoded.decode()])), *told, encoded)
 
     def _nonce(self, salt: str) -> str:
-        """Ten single digits: as many tokens every time in whatever way a tokenizer treats a digit."""
-        number = int.from_bytes(hashlib.blake2b(f"{self.uid}/{salt}".encode(), digest_size=8).digest())
-        return " ".join(f"{number % 10**10:010}")
+        return nonce(self.uid, salt)
 
     # Servers. One that we started is in memory at a time.
 

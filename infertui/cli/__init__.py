@@ -10,31 +10,66 @@ from typing import NoReturn
 import click
 
 from infertui import __version__
+from infertui.cli.app import keys, session, web
+from infertui.cli.compare import compare, export
 from infertui.cli.doctor import doctor
+from infertui.cli.keep import delete, note, tag
 from infertui.cli.look import list_, show
 from infertui.cli.proof import mock, selftest
 from infertui.cli.run import run
 from infertui.cli.server import server
-from infertui.errors import InferTUIError
+from infertui.cli.shared import db_option
+from infertui.errors import InferTUIError, UsageError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(context_settings=CONTEXT, invoke_without_command=True)
 @click.version_option(__version__, prog_name="infertui")
-def cli() -> None:
+@db_option
+@click.pass_context
+def cli(context: click.Context, db: str | None) -> None:
     """Find out which local inference server your agents should run on.
 
+    Without a command it opens the app.
+
     \b
+    infertui                                                 the app: launch, watch, compare
     infertui run                                             measure the servers of your settings
     infertui run --attach http://127.0.0.1:8080 --model M    measure a server that runs
     infertui show last                                       look at the figures again
+    infertui compare 12 13                                   two runs side by side, with their differences
     infertui doctor                                          what is installed here, and what is missing
     infertui selftest                                        what our own clock is worth
     """
+    if context.invoked_subcommand is not None:
+        if db:  # each command has its own, and would not see this one
+            raise UsageError("--db stands after the command", f"infertui {context.invoked_subcommand} --db {db} …")
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):  # it draws on stderr
+        raise UsageError("the app needs a terminal", "`infertui --help` lists what works without one")
+    from infertui.tui.app import run as open_app
+
+    open_app(db)
 
 
-for command in (run, list_, show, server, doctor, selftest, mock):
+for command in (
+    run,
+    list_,
+    show,
+    compare,
+    export,
+    tag,
+    note,
+    delete,
+    server,
+    doctor,
+    selftest,
+    mock,
+    web,
+    keys,
+    session,
+):
     cli.add_command(command)
 
 

@@ -10,6 +10,8 @@ from infertui.cli.shared import db_option, json_option, opened
 from infertui.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from infertui.metric import Bound
     from infertui.store import Store
 
@@ -17,39 +19,49 @@ if TYPE_CHECKING:
 @click.command("list")
 @click.argument("what", type=click.Choice(["runs", "profiles", "scenarios"]), default="runs")
 @click.option("-n", "--limit", type=click.IntRange(1), default=40, show_default=True, metavar="N")
+@click.option("--tag", default="", metavar="T", help="Runs with this tag.")
+@click.option("--server", default="", metavar="S", help="Runs of servers with this in their name.")
+@click.option("--scenario", default="", metavar="S", help="Runs of this scenario.")
+@click.option("--label", default="", metavar="L", help="Runs with this label.")
 @db_option
 @json_option
-def list_(what: str, limit: int, db: str | None, as_json: bool) -> None:
+def list_(what: str, limit: int, db: str | None, as_json: bool, **wanted: str) -> None:
     """List what there is: runs (newest first), profiles of servers, or scenarios.
 
     \b
     infertui list runs
+    infertui list runs --tag candidate --server llama --scenario concurrent
     infertui list profiles
     infertui list scenarios --json
     """
+    asked = [f"--{name}" for name, value in wanted.items() if value]
+    if what != "runs" and asked:
+        raise UsageError(f"{asked[0]} is of runs", f"infertui list runs {asked[0]} …")
     if what != "runs":
         (_list_profiles if what == "profiles" else _list_scenarios)(as_json)
         return
     from infertui.settings import database
 
-    rows = []
+    rows, tags = [], {}
     if database(db).exists():
         with opened(db) as store:
-            rows = store.runs(limit)
+            rows, tags = store.runs(limit, **wanted), store.all_tags()
             for row in rows:
                 if not row.summary and row.status != "running":  # cut off before it could be added up
                     row.summary = _added_up(store, row.id)
     if as_json:
         from infertui.report.data import list_text
 
-        click.echo(list_text(rows))
+        click.echo(list_text(rows, tags))
+    elif not rows and asked:
+        click.echo(f"no run has that ({', '.join(asked)})", err=True)
     elif not rows:
         click.echo("no runs yet: infertui run --attach URL --model M", err=True)
     else:
         from infertui.report.table import console, runs_view
 
         shown = console()
-        shown.print(runs_view(rows, shown.width))
+        shown.print(runs_view(rows, shown.width, tags))
 
 
 def _added_up(store: Store, run: int) -> str:
@@ -105,6 +117,7 @@ def _list_scenarios(as_json: bool) -> None:
 @click.option("--chart/--no-chart", "with_chart", default=True, help="Whether what was sampled is drawn.")
 @click.option("--all", "every", is_flag=True, help="Every metric, also those seldom asked for.")
 @click.option("--reply", metavar="CALL", help="What was answered in one call.")
+@click.option("--curl", metavar="CALL", help="The shell command that sends a call again, as it was sent.")
 @click.option("--log", "with_log", is_flag=True, help="What the run's server wrote.")
 @db_option
 @json_option
@@ -115,6 +128,7 @@ def show(
     with_chart: bool,
     every: bool,
     reply: str | None,
+    curl: str | None,
     with_log: bool,
     db: str | None,
     as_json: bool,
@@ -128,6 +142,7 @@ def show(
     infertui show 12 13
     infertui show 12 --target 'ttft_ms<500' --target 'e2e_ms<8000'
     infertui show 12 --reply r1-003
+    infertui show 12 --curl r1-003
     infertui show 12 --log
     """
     from infertui.option import bound
@@ -135,12 +150,17 @@ def show(
 
     bounds = tuple(bound(rule) for rule in targets)
     if len(runs) > 1:
-        if reply is not None or with_log:
-            raise UsageError(f"--{'log' if with_log else 'reply'} is of one run", "name one")
+        if reply is not None or curl is not None or with_log:
+            raise UsageError(
+                f"--{'log' if with_log else 'reply' if curl is None else 'curl'} is of one run", "name one"
+            )
         _show_several(runs, bounds, db, every, as_json)
         return
     (run,) = runs
     with opened(db) as store:
+        if curl is not None:
+            _show_curl(store, run, curl)
+            return
         report = stored(store, run, bounds)
         calls = store.calls(report.id)
         if reply is not None:
@@ -151,16 +171,20 @@ def show(
             return
         samples = store.samples(report.id)
         reads = {name: at_us for name, (at_us, _, _) in store.reads(report.id).items()}
+        tags, note = store.tags(report.id), store.run(str(report.id)).note
     if as_json:
         from infertui.report.data import run_text
 
-        click.echo(run_text(report, calls, samples, bounds))
+        said = {"tags": tags, "note": note} if tags or note else {}
+        click.echo(run_text(report, calls, samples, bounds, said))
         return
     from infertui.report.chart import samples_view
     from infertui.report.table import calls_view, console, report_view, targets_view
 
     shown = console()
     shown.print(report_view(report, every, shown.width))
+    if tags or note:
+        shown.print(_said(tags, note), "")
     if bounds:
         shown.print(targets_view(calls, bounds), "")
     if with_chart and samples:
@@ -168,6 +192,29 @@ def show(
         shown.print(samples_view(samples, calls, reads, shown.width, colour, report.telemetry.known.cores or None), "")
     if with_calls:
         shown.print(calls_view(calls, bounds, shown.width))
+
+
+def _said(tags: list[str], note: str) -> Text:
+    """What its user says of a run."""
+    from rich.text import Text
+
+    from infertui.text import lines, plain
+
+    told = Text()
+    if tags:
+        told.append("tags    ", "dim").append(", ".join(plain(tag, 60) for tag in tags), "cyan")
+    if note:
+        told.append("\n" if tags else "").append("note    ", "dim").append(lines(note).replace("\n", "\n        "))
+    return told
+
+
+def _show_curl(store: Store, run: str, name: str) -> None:
+    from infertui.report.curl import of_call
+
+    found = of_call(store, run, name)
+    if found.note:
+        click.echo(f"# {found.note}", err=True)
+    click.echo(found.command)
 
 
 def _show_several(runs: tuple[str, ...], bounds: tuple[Bound, ...], db: str | None, every: bool, as_json: bool) -> None:

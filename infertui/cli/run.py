@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from infertui.cli.shared import db_option, json_option, opened
 from infertui.errors import InferTUIError, Interrupted, UsageError
+from infertui.scenario.parameter import PARAMETERS, Parameter
 
 if TYPE_CHECKING:
     from infertui.bench import Asked
@@ -17,6 +19,26 @@ if TYPE_CHECKING:
 
 
 NONE = "pip install 'infertui[llama,mlx]' adds two; `infertui doctor` shows what is here"
+
+
+def _parameters(command: Callable[..., None]) -> Callable[..., None]:
+    """A flag for each parameter of the scenarios."""
+    for known in reversed(PARAMETERS.values()):
+        command = _option(known)(command)
+    return command
+
+
+def _option(known: Parameter) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    about = f"{known.help.removesuffix('.')} (default: {known.default})."
+    if known.kind == "switch":
+        return click.option(f"{known.flag}/--no-{known.flag[2:]}", known.name, default=None, help=about)
+    if known.kind == "number":
+        names = [known.flag, known.name, *([known.short] if known.short else [])]
+        return click.option(*names, type=int, metavar=known.metavar, help=about)
+    if known.kind == "choice":
+        return click.option(known.flag, known.name, type=click.Choice(known.choices), help=about)
+    told = f"{known.help.removesuffix('.')}: {', '.join(known.choices)} (default: {known.default})."
+    return click.option(known.flag, known.name, multiple=True, metavar=known.metavar, help=told)
 
 
 @click.command()
@@ -28,31 +50,7 @@ NONE = "pip install 'infertui[llama,mlx]' adds two; `infertui doctor` shows what
     "--model", "models", metavar="M", multiple=True, help="Model to use; one for all servers, or one for each."
 )
 @click.option("--scenario", default="single", show_default=True, metavar="S", help="What is sent: `list scenarios`.")
-@click.option("-c", "--concurrency", type=int, metavar="N", help="Calls at once (concurrent; default: 4).")
-@click.option(
-    "-n", "--requests", type=int, metavar="N", help="Calls a round (default: 12 in single, one a place in concurrent)."
-)
-@click.option(
-    "--rounds", type=int, default=1, show_default=True, metavar="N", help="How often the same calls are sent."
-)
-@click.option(
-    "--max-tokens",
-    type=int,
-    metavar="N",
-    help="Length of each answer (default: the profile's, else each prompt's own).",
-)
-@click.option(
-    "--kind", "kinds", multiple=True, metavar="K", help="Prompts: router, reasoning or coding (default: all)."
-)
-@click.option("--warmup", type=int, metavar="N", help="Warm-up calls, kept and never counted (default: one a place).")
-@click.option("--alone/--no-alone", default=None, help="Send each prompt alone first, for the speed-up (concurrent).")
-@click.option(
-    "--cache",
-    type=click.Choice(["cold", "warm"]),
-    default="cold",
-    show_default=True,
-    help="Whether prompts may be found in prefix caches.",
-)
+@_parameters
 @click.option(
     "--api",
     type=click.Choice(["chat", "completions", "native"]),
@@ -71,7 +69,6 @@ NONE = "pip install 'infertui[llama,mlx]' adds two; `infertui doctor` shows what
     metavar="N",
     help="Sent as `seed`; some servers turn serial with it.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Chooses the prompts.")
 @click.option("--target", "targets", multiple=True, metavar="RULE", help="What a good call keeps: 'ttft_ms<500'.")
 @click.option(
     "--timeout", "timeouts", multiple=True, metavar="KEY=S", help="connect, first-byte, first-token, idle, total."
@@ -131,8 +128,8 @@ def run(
         raise UsageError("--json and --events both want stdout", "use one of them")
     if api_key_env and not os.environ.get(api_key_env):
         raise UsageError(f"--api-key-env {api_key_env}: that variable is not set", f"export {api_key_env}=…")
-    names = ("requests", "concurrency", "rounds", "max_tokens", "kinds", "warmup", "alone", "cache", "seed")
-    params = scenario(asked["scenario"]).checked(Params(**{name: asked[name] for name in names}))
+    given = {name: asked[name] for name in PARAMETERS if asked[name] is not None}
+    params = scenario(asked["scenario"]).checked(Params(**given))
     if asked["label"].isdecimal() or asked["label"] == "last":
         raise UsageError(f"--label {asked['label']}: that is how runs are numbered", "use a name with a letter in it")
     if asked["temperature"] is not None and asked["temperature"] != asked["temperature"]:

@@ -332,10 +332,12 @@ def logs(profile: str, lines: int, follow: bool) -> None:
     infertui server logs embedded-llama
     infertui server logs embedded-llama -n 200 -f
     """
+    from infertui.server.process import newest_log
+
     _sweep()
     running = _records(profile)
     known = running[-1] if running else None
-    path = known.log if known is not None else _newest(profile)
+    path = known.log if known is not None else newest_log(os.path.basename(profile).removesuffix(".toml"))
     if not path:
         _profile(profile)  # whether there is one at all
         raise ServerError(f"{profile} has written no log so far", f"infertui server start {profile}")
@@ -349,19 +351,6 @@ def logs(profile: str, lines: int, follow: bool) -> None:
             _show(line)
         if follow and known is not None:
             _follow(file, known)
-
-
-def _newest(profile: str) -> str:
-    """The last log of a profile. Names of profiles can end in one another, so the whole of a file's name counts."""
-    import re
-
-    from infertui.server.process import log_folder
-
-    name = os.path.basename(profile).removesuffix(".toml")
-    form = re.compile(rf"\d{{8}}-\d{{6}}-\d{{6}}-{re.escape(name)}\.log")
-    with contextlib.suppress(OSError):
-        return max((str(log_folder() / each) for each in os.listdir(log_folder()) if form.fullmatch(each)), default="")
-    return ""
 
 
 def _last(file: IO[bytes], count: int) -> list[bytes]:

@@ -22,7 +22,7 @@ from infertui.client import record
 from infertui.client.api import Api, Ask
 from infertui.client.record import Done, Flight
 from infertui.client.wire import Connection, Exchange, Failure, Limits, Target
-from infertui.scenario.plan import Block, Call, Message, followers_of
+from infertui.scenario.plan import Block, Call, begun, followers_of
 
 TICK_S = 0.2
 SLICE_NS = 300_000
@@ -30,11 +30,12 @@ AHEAD_NS = 1_000_000_000  # a connection waits idle no longer than this for its 
 PROBE_S = 0.02
 SETTLE_NS = 50_000_000  # a reply that has ended is looked into after this: others often end with it
 CROSSED_NS = 100_000_000  # a connection that closes later than this after a request did not close while it was idle
+SEEN = 64  # calls under way that are shown one by one
 GRACE_S = 5.0  # what calls under way get to finish when the user stops a run
 
 
 class Live(msgspec.Struct):
-    """What can be seen of a block while it runs."""
+    """What can be seen of a block while it runs. `active` counts what is sent, `flights` are the first of it."""
 
     total: int
     sent: int
@@ -43,6 +44,9 @@ class Live(msgspec.Struct):
     failed: int
     tokens: int
     elapsed_ns: int
+    at_ns: int
+    lag_ns: int
+    flights: list[Flight]
 
 
 class Stop:
@@ -86,10 +90,7 @@ class Sender(msgspec.Struct, kw_only=True):
     nonce: Callable[[str], str] = lambda salt: ""
 
     def request(self, call: Call) -> bytes:
-        messages = call.prompt.messages
-        if words := self.nonce(call.salt or call.name):
-            first = messages[0]
-            messages = (Message(first.role, f"{words}\n{first.content}"), *messages[1:])
+        messages = begun(call.prompt.messages, self.nonce(call.salt or call.name))
         ask = Ask(
             model=self.model,
             max_tokens=call.max_tokens,
@@ -121,6 +122,7 @@ class Drive:
         self.on_tick = on_tick
         self.stop = stop or Stop()
         self.loop_lag_ns = array("q")
+        self._lag_ns = 0  # the worst so far
         calls = self.plan.checked().calls
         self._missing = [len(call.after) for call in calls]
         self._followers = followers_of(calls)
@@ -288,6 +290,7 @@ class Drive:
             flight.quiet_ns = self.sender.quiet_ns
         exchange = connection.start(request)
         self._sent += not flight.use
+        self._lag_ns = max(self._lag_ns, exchange.send_ns - flight.due_ns - flight.wait_ns)
         flight.exchange, flight.use, flight.connect_ns = exchange, connection.used, connection.opened_ns
         self._active[index] = (flight, connection)
         exchange.done.add_done_callback(lambda _: self._ended_or_broke(flight, index, place, connection, exchange))
@@ -399,6 +402,7 @@ class Drive:
         for connection in [idle for idle in self._idle if idle.idle_ns > AHEAD_NS]:
             self._idle.remove(connection)
             connection.close()
+        now = time.perf_counter_ns()
         self.on_tick(
             Live(
                 total=len(self.plan.calls),
@@ -407,7 +411,10 @@ class Drive:
                 active=len(self._active),
                 failed=self._failed,
                 tokens=self._tokens + growing,
-                elapsed_ns=time.perf_counter_ns() - self._start_ns,
+                elapsed_ns=now - self._start_ns,
+                at_ns=now,
+                lag_ns=self._lag_ns,
+                flights=[flight for flight, _ in islice(self._active.values(), SEEN)],
             )
         )
 
@@ -450,6 +457,7 @@ class Drive:
         """How late the loop itself is: what a timer of 20 ms takes beyond them."""
         now = time.perf_counter_ns()
         late = max(0, now - armed - int(PROBE_S * 1e9))
+        self._lag_ns = max(self._lag_ns, late)
         # A long stall is as many late probes as it swallowed: one would hide in a percentile.
         self.loop_lag_ns.extend(range(late, max(0, late - 50 * 10**9) - 1, -int(PROBE_S * 1e9)))
         if not self._over:

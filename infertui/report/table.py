@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from infertui.compare import figure_of
 from infertui.metric import METRICS, Bound, CallRecord, Summary
 from infertui.report.figure import UNKNOWN, number, of_metric, percent, seconds, size
 from infertui.report.telemetry import METERS, limit_text, telemetry_lines
@@ -69,7 +70,7 @@ def report_view(report: Report, every: bool = False, width: int = 120) -> Render
         ("" if summary.valid else "  not valid", "bold red"),
         ("  suspicious" if summary.suspicious else "", "bold yellow"),
     )
-    parts: list[RenderableType] = [title, Text(_setup_line(report.setup), "dim")]
+    parts: list[RenderableType] = [title, Text(setup_line(report.setup), "dim")]
     if any(_some(summary, key) for key in SHOWN):
         parts.append(_distributions(summary, every, width))
     parts.append(_own_figures(summary, every, width))
@@ -119,7 +120,7 @@ def beside_view(reports: Sequence[Report], baseline: str = "") -> RenderableType
     for key in (*SHOWN, *RUN_LINE, "first_answer_ms", *BESIDE):
         if any(_some(report.summary, key) for report in reports):
             unit = "%" if key == "success_rate" else METRICS[key].unit.replace("B", "")
-            figures = [_one(key, report.summary.metrics.get(key)) for report in reports]
+            figures = [one_figure(key, report.summary.metrics.get(key)) for report in reports]
             table.add_row(METRICS[key].label, unit, *figures)
     if any(report.summary.limits is not None for report in reports):
         table.add_row("Limit", "", *(limit_text(report.summary) for report in reports))
@@ -181,7 +182,7 @@ def _own_figures(summary: Summary, every: bool, width: int) -> Text:
     return Text("\n").join(lines)
 
 
-def _setup_line(setup: Mapping[str, Any]) -> str:
+def setup_line(setup: Mapping[str, Any]) -> str:
     """How the calls were made, in words."""
     parts = [str(setup.get("api", UNKNOWN)), "streamed" if setup.get("stream") else "in one piece"]
     parts += [f"{setup.get('cache')} cache", f"temperature {setup.get('temperature', 0):g}"]
@@ -271,8 +272,9 @@ def targets_view(calls: Sequence[CallRecord], bounds: Sequence[Bound]) -> Table:
     return table
 
 
-def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
-    """The newest first. Names give way where it is narrow; numbers do not."""
+def runs_view(rows: Sequence[RunRow], width: int = 120, tags: Mapping[int, Sequence[str]] | None = None) -> Table:
+    """The newest first, with their tags. Names give way where it is narrow; numbers do not."""
+    tagged = {row.id: plain(", ".join(tags[row.id]), 200) for row in rows if tags and row.id in tags}
     narrow = width < 110
     gap = 1 if narrow else 2
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
@@ -284,7 +286,8 @@ def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
         del fixed["when (UTC)"]
     if width < 76:
         del figures["tok/s"], fixed["tok/s"]
-    names = ["server", "model", *(["label"] if any(row.label for row in rows) else []), "status"]
+    names = ["server", "model", *(["label"] if any(row.label for row in rows) else [])]
+    names += [*(["tags"] if tagged else []), "status"]
     room = width - sum(size + gap for size in fixed.values()) - gap * len(names)
     heads = [*(head for head in fixed if head not in figures), *names, *figures]
     lines = []
@@ -292,9 +295,9 @@ def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
         summary = msgspec.json.decode(row.summary, type=Summary) if row.summary else None
         cells = {"run": str(row.id), "when (UTC)": row.started_at[5:16].replace("T", " "), "scenario": row.scenario}
         cells |= {"server": plain(row.server, 60), "model": plain(row.model, 60), "label": plain(row.label, 60)}
-        cells["status"] = state_of(row.status, summary)
+        cells |= {"tags": tagged.get(row.id, ""), "status": state_of(row.status, summary)}
         for head, key in figures.items():
-            cells[head] = _one(key, summary.metrics.get(key)) if summary else UNKNOWN
+            cells[head] = one_figure(key, summary.metrics.get(key)) if summary else UNKNOWN
         lines.append(cells)
     shares = {name: max(len(name), *(len(cells[name]) for cells in lines)) for name in names}
     while sum(shares.values()) > room and max(shares.values()) > 6:
@@ -307,9 +310,9 @@ def runs_view(rows: Sequence[RunRow], width: int = 120) -> Table:
     return table
 
 
-def _one(key: str, value: Distribution | float | None) -> str:
+def one_figure(key: str, value: Distribution | float | None) -> str:
     """A metric as one number without its unit: the median of many, or the run's own."""
-    shown = (value.mean if METRICS[key].per == "sample" else value.p50) if isinstance(value, Distribution) else value
+    shown = figure_of(key, value)
     if METRICS[key].unit == "B":
         return size(shown)
     return number(None if shown is None else 100 * shown if key == "success_rate" else shown)

@@ -9,10 +9,10 @@ import msgspec
 
 from infertui.errors import UsageError
 from infertui.scenario.corpus import pick
+from infertui.scenario.parameter import PARAMETERS, Parameter
 from infertui.scenario.plan import Block, Call, Plan, Prompt, Role
 
 WARMUP_TOKENS = 16
-MOST = 1 << 53
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,11 +29,10 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0  # of the choice of prompts, not of the model's sampling
 
     def checked(self) -> Params:
-        bounds = {"requests": (1, 1_000_000), "concurrency": (1, 10_000), "rounds": (1, 10_000), "warmup": (0, 10_000)}
-        for name, (least, most) in {**bounds, "max_tokens": (1, 10_000_000), "seed": (-MOST, MOST)}.items():
+        for name, known in PARAMETERS.items():
             value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise UsageError(f"--{name.replace('_', '-')} {value}: it takes {least} to {most:,}")
+            if known.kind == "number" and value is not None and not known.least <= value <= known.most:
+                raise UsageError(f"{known.flag} {value}: it takes {known.least} to {known.most:,}")
         return self
 
 
@@ -52,10 +51,16 @@ class Scenario(msgspec.Struct, frozen=True):
 
     def checked(self, params: Params) -> Params:
         """A parameter that would have no effect is an error: nobody should believe that it had one."""
-        for name in ("concurrency", "alone"):
-            if getattr(params, name) is not None and name not in self.uses:
-                raise UsageError(f"--{name} has no effect on {self.name}", "--scenario concurrent has it")
+        for name, known in PARAMETERS.items():
+            if known.own and getattr(params, name) is not None and name not in self.uses:
+                raise UsageError(f"{known.flag} has no effect on {self.name}", "--scenario concurrent has it")
         return params.checked()
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """What a user may set of it, its own first."""
+        own = [PARAMETERS[name] for name in self.uses]
+        return own + [each for each in PARAMETERS.values() if not each.own]
 
 
 def prompts(params: Params, count: int) -> list[Prompt]:

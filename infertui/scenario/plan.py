@@ -76,6 +76,20 @@ class Block(msgspec.Struct, frozen=True):
     plan: Plan
 
 
+def nonce(experiment: str, salt: str) -> str:
+    """Ten single digits: as many tokens every time in whatever way a tokenizer treats a digit."""
+    number = int.from_bytes(hashlib.blake2b(f"{experiment}/{salt}".encode(), digest_size=8).digest())
+    return " ".join(f"{number % 10**10:010}")
+
+
+def begun(messages: tuple[Message, ...], words: str) -> tuple[Message, ...]:
+    """Messages whose first begins with these words, if there are any, so that no cache knows its beginning."""
+    if not words:
+        return messages
+    first = messages[0]
+    return (Message(first.role, f"{words}\n{first.content}"), *messages[1:])
+
+
 def followers_of(calls: Sequence[Call]) -> list[list[int]]:
     """For each call those that wait for it."""
     followers: list[list[int]] = [[] for _ in calls]

@@ -295,6 +295,14 @@ def new_log(name: str) -> Path:
     return place / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{name}.log"
 
 
+def newest_log(name: str) -> str:
+    """The last log of a profile. Names of profiles can end in one another, so the whole of a file's name counts."""
+    form = re.compile(rf"\d{{8}}-\d{{6}}-\d{{6}}-{re.escape(name)}\.log")
+    with contextlib.suppress(OSError):
+        return max((str(log_folder() / each) for each in os.listdir(log_folder()) if form.fullmatch(each)), default="")
+    return ""
+
+
 def _log(path: str) -> IO[bytes]:
     try:
         return open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), "ab")

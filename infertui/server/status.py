@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
+from infertui.aside import aside
 from infertui.errors import InferTUIError, ServerError
 from infertui.pid import measuring
 from infertui.profile import Profile
@@ -22,7 +21,6 @@ from infertui.server.record import Record
 from infertui.server.state import Health, State
 from infertui.text import plain
 
-T = TypeVar("T")
 WITHIN_S = 4.0  # an answer about one server
 
 
@@ -42,22 +40,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     log: str = ""
 
 
-def aside(work: Callable[[], T]) -> Future[T]:
-    """Work in a thread that nobody has to wait for: one of a pool would hold up the end of the program."""
-    future: Future[T] = Future()
+def statuses(
+    profiles: Sequence[Profile], records: Sequence[Record], within_s: float = WITHIN_S, prompted: bool | None = None
+) -> list[Status]:
+    """One for each record of a profile, else one for the profile itself; then records that no profile belongs to.
 
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
-
-
-def statuses(profiles: Sequence[Profile], records: Sequence[Record], within_s: float = WITHIN_S) -> list[Status]:
-    """One for each record of a profile, else one for the profile itself; then records that no profile belongs to."""
+    `prompted`: whether a server may be sent a prompt to prove that it answers. None: unless something measures here.
+    """
     pairs: list[tuple[Profile, Record | None]] = []
     for profile in profiles:
         mine = [known for known in records if known.name == profile.name]
@@ -65,7 +54,8 @@ def statuses(profiles: Sequence[Profile], records: Sequence[Record], within_s: f
     names = {profile.name for profile in profiles}
     others = [known for known in records if known.name not in names and known.kind in KINDS]
     pairs += [(Profile(kind=known.kind, name=known.name), known) for known in others]
-    prompted = not measuring()  # a prompt would cost the calls of a run time
+    if prompted is None:
+        prompted = not measuring()  # a prompt would cost the calls of a run time
     looks = [aside(partial(_look, profile, known, prompted)) for profile, known in pairs]
     until = time.monotonic() + within_s
     found = []
@@ -149,7 +139,8 @@ def _health(found: Server, prompted: bool) -> Health:
         if prompted or not found.health_lies:
             return found.health_check()
         health = found.probe()
-        said = "" if health.state is not State.READY else "not asked for an answer while a run measures"
+        told = health.state is State.READY and measuring()
+        said = "not asked for an answer while a run measures" if told else ""
         return Health(health.state, health.reason or said)
     except ServerError as error:
         return Health(State.LOADING, error.message)

@@ -13,6 +13,7 @@ from typing import IO
 
 import msgspec
 
+from infertui.pid import app
 from infertui.sample import Absent, Sample
 from infertui.telemetry.sampler import Look, Looked, Order, Ready, Said, Watch, Watching
 from infertui.text import plain
@@ -70,7 +71,7 @@ class Sampling:
         own: Iterable[int] | None = None,
     ) -> None:
         """Whose processes are the server's from now on. `own`: whose are ours, if not this one's."""
-        ours = (os.getpid(),) if own is None else tuple(own)
+        ours = tuple(filter(None, (os.getpid(), app()))) if own is None else tuple(own)
         watched = Watch(roots=tuple(roots), adopters=tuple(adopters), own=ours, elsewhere=elsewhere)
         self.drain()
         self._unheeded += 1
