@@ -7,7 +7,6 @@ import re
 from difflib import get_close_matches
 from functools import partial
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -61,7 +60,7 @@ def profile(name: str, model: str = "", api: str | None = None, key_env: str = "
     found = load(name, tuple(KINDS))
     changes: dict[str, Any] = {}
     if model:  # what is wrong with it is not the file's fault
-        changes |= {"model": model if not Path(model).exists() else os.path.abspath(model), "file": ""}
+        changes |= {"model": model if not os.path.exists(model) else os.path.abspath(model), "file": ""}
     if api:
         changes["api"] = api
     if key_env:

@@ -89,7 +89,7 @@ def database(flag: str | None = None) -> Path:
     """The database: --db, else INFERTUI_DB, else a results.db here, else the checkout's, else the user's."""
     named = flag or os.environ.get("INFERTUI_DB")
     if named:
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     here = Path.cwd() / DB_NAME
     if here.is_file():
         return here
@@ -100,7 +100,7 @@ def database(flag: str | None = None) -> Path:
 def home_folder() -> Path | None:
     """INFERTUI_HOME: one folder for everything, for tests and for several set-ups beside each other."""
     named = os.environ.get("INFERTUI_HOME")
-    return Path(named).expanduser().absolute() if named else None
+    return Path(os.path.expanduser(named)).absolute() if named else None
 
 
 def _folder(variable: str, usual: str, library: str) -> Path:

@@ -25,7 +25,7 @@ from tests.conftest import Command
 
 SIZES = [(80, 24), (120, 30)]
 SMALL, LARGE = SIZES
-HOSTILE = "[bold]x[/]\x1b]0;x\x07"
+HOSTILE = "[/y] [bold]x[/]\x1b]0;x\x07"
 RTL = "\u202eevil"
 LOOP = "again and " * 60
 FIRST, SECOND, FAULTY, EVIL = 1, 2, 3, 4  # the runs of the database

@@ -21,13 +21,8 @@ from infertui.usage import Known
 
 FILE = Path(__file__).parent / "events" / "two_servers.jsonl"
 AT = "2026-11-20T10:{:02}:00.000+00:00"
-ANSWERS = {
-    0: "The request belongs to the coding agent, since it names a file and a function that fails.",
-    1: "Sort the intervals by their start, then walk through them once and join those that touch.",
-    2: "again and again and again and again and again and again and again and again and again and again and again "
-    "and again and again and again and again and again and again and again and again and again and again and again",
-    3: "",
-}
+ANSWER = "The request belongs to the coding agent, since it names a file and a function that fails."
+ODD = {"reasoning": "again and " * 40, "router": ""}  # of the second server
 
 
 def events() -> list[Event]:
@@ -99,9 +94,9 @@ def _kept(store: Store, path: Path) -> list[int]:
 
 def _fill(writer: Writer, run: int, recorded: int, said: list[Event], prompts: dict[str, bytes]) -> None:
     mine = [each for each in said if getattr(each, "run", None) == recorded]
-    for number, ended in enumerate(each for each in mine if isinstance(each, CallEnded)):
+    for ended in (each for each in mine if isinstance(each, CallEnded)):
         call = ended.call
-        reply = ANSWERS[number % 16 if number % 16 in (2, 3) and recorded % 2 else number % 2]
+        reply = ODD.get(call.kind, ANSWER) if recorded == 2 else ANSWER
         record = msgspec.structs.replace(call, reply_hash=digest(reply.encode()) if reply else "")
         at_us = array("I", [int(1000 * (each or 0)) for each in (call.ttft_ms, call.e2e_ms)])
         reads = (at_us, array("I", [1, max(1, call.n_pieces - 1)]), array("I"))

@@ -17,6 +17,7 @@ from textual.widgets import DataTable, HelpPanel, Static
 
 from infertui.event import CallEnded, RunEnded
 from infertui.mock import Server
+from infertui.store import Store
 from infertui.tui import clipboard, desktop, keys, memory, theme
 from infertui.tui.app import InferTUI
 from infertui.tui.child import Child, why
@@ -395,3 +396,48 @@ def test_a_recorded_story_can_be_shown_without_a_run(tmp_path: Path) -> None:
         assert "embedded-llama" in app.export_screenshot()
 
     driven(tmp_path / "none.db", flow, (120, 30))
+
+
+def test_a_key_that_comes_twice_starts_one_run(tmp_path: Path, served: Serve) -> None:
+    url = served(tokens=5).address
+
+    async def flow(app: InferTUI, pilot: Pilot[None]) -> None:
+        for _ in range(2):
+            app.start(["--attach", url, "--wait", "0", "-n", "2"])
+        await shown(pilot, lambda: app.story is not None and app.story.over and not app.running)
+        assert "A run is under way" in toasts(app)
+
+    driven(tmp_path / "results.db", flow)
+    with Store(tmp_path / "results.db") as store:
+        assert len(store.runs()) == 1
+
+
+def test_what_was_typed_wrong_the_last_time_does_not_keep_it_from_opening(tmp_path: Path) -> None:
+    typed = {"more": "it's", "requests": "many"}
+    memory.keep(memory.Memory(parameters={"single": typed}, models={"llama-server": "m" * 4000, "mlx-lm": "~nobody/x"}))
+
+    async def flow(app: InferTUI, pilot: Pilot[None]) -> None:
+        await shown(
+            pilot, lambda: "a whole number is expected" in str(app.screen.query_one("#launch-command").render())
+        )
+        await pilot.press("y")
+        await shown(pilot, lambda: "Nothing to copy yet" in toasts(app))
+
+    driven(tmp_path / "none.db", flow)
+
+
+def test_leaving_twice_leaves_at_once(tmp_path: Path, served: Serve) -> None:
+    url = served(tokens=400, gap_ms=50).address
+
+    async def flow(app: InferTUI, pilot: Pilot[None]) -> None:
+        app.start(["--attach", url, "--wait", "0"])
+        await shown(pilot, lambda: "/12" in row(app))
+        await pilot.press("q")
+        await shown(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await shown(pilot, lambda: app.child is not None and app.child.asked_to_stop == 1)
+        await pilot.press("q")
+        await shown(pilot, lambda: app.child is not None and app.child.asked_to_stop == 2)
+        await shown(pilot, lambda: not app.is_running)
+
+    driven(tmp_path / "results.db", flow)

@@ -519,7 +519,8 @@ def test_settings_are_read_where_there_are_some(home: Path) -> None:
         ("base = 'a'", "settings.toml:1: unknown key `base` (did you mean baseline?)"),
         (
             "x = 1",
-            "settings.toml:1: unknown key `x` (there are servers, baseline, fallback, conditions, saturation, cost)",
+            "settings.toml:1: unknown key `x` "
+            "(there are servers, baseline, fallback, app, conditions, saturation, cost)",
         ),
         ("[conditions]\nwait = 3", "settings.toml:2: unknown key `conditions.wait` (did you mean wait_s?)"),
         (

@@ -20,7 +20,8 @@ from infertui.errors import StoreError, UsageError
 from infertui.metric import CallRecord
 from infertui.result import stored
 from infertui.sample import Sample
-from infertui.store import SCHEMA, Store, Writer, pack, unpack
+from infertui.store import SCHEMA, Store, Writer, pack, schema, unpack
+from infertui.store import writer as writing
 
 
 def record(name: str = "r1-001", **fields: object) -> CallRecord:
@@ -92,7 +93,7 @@ def test_it_is_a_wal_database_of_ours(tmp_path: Path) -> None:
 
 def test_a_second_start_needs_no_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(tmp_path / "results.db").close()
-    monkeypatch.setattr(store, "_migrate", lambda *_: pytest.fail("there was nothing to change"))
+    monkeypatch.setattr(schema, "_migrate", lambda *_: pytest.fail("there was nothing to change"))
     Store(tmp_path / "results.db").close()
 
 
@@ -103,8 +104,8 @@ def test_an_older_schema_is_brought_up_to_date_with_what_it_holds(
     with Store(path) as db:
         run = a_run(db, label="kept")
     added: Callable[..., None] = lambda db: db.table("run").add_column("colour", str)  # noqa: E731
-    monkeypatch.setattr(store, "MIGRATIONS", [*store.MIGRATIONS, added])
-    monkeypatch.setattr(store, "SCHEMA", SCHEMA + 1)
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, added])
+    monkeypatch.setattr(schema, "SCHEMA", SCHEMA + 1)
     with Store(path, write=False) as db:  # also for who only looks
         assert db.migrated_from == SCHEMA
         assert db.run("kept").id == run
@@ -124,8 +125,8 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "MIGRATIONS", [*store.MIGRATIONS, broken])
-        patch.setattr(store, "SCHEMA", SCHEMA + 1)
+        patch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, broken])
+        patch.setattr(schema, "SCHEMA", SCHEMA + 1)
         with pytest.raises(StoreError, match="takes no more"):
             Store(path)
     with Store(path) as db:
@@ -138,9 +139,9 @@ def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     with Store(path) as db:
         db.connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     before = path.read_bytes()
-    for writing in (True, False):
+    for write in (True, False):
         with pytest.raises(StoreError, match=f"newer InferTUI .schema {SCHEMA + 1}, this one knows {SCHEMA}"):
-            Store(path, writing)
+            Store(path, write)
     assert path.read_bytes() == before
 
 
@@ -214,7 +215,7 @@ def test_what_a_full_disk_refuses_is_kept_and_written_later(tmp_path: Path, monk
     path = tmp_path / "results.db"
     with Store(path) as db:
         run = a_run(db)
-        commit = store._commit
+        commit = writing._commit
         full = True
 
         def refusing(connection: sqlite3.Connection, jobs: object) -> None:
@@ -222,7 +223,7 @@ def test_what_a_full_disk_refuses_is_kept_and_written_later(tmp_path: Path, monk
                 raise sqlite3.OperationalError("database or disk is full")
             commit(connection, jobs)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(store, "_commit", refusing)
+        monkeypatch.setattr(writing, "_commit", refusing)
         told: list[str] = []
         announced: list[bool] = []
         writer = Writer(path, told.append)
@@ -310,12 +311,19 @@ def test_a_database_from_before_samples_is_brought_up_to_date(tmp_path: Path, mo
     columns = [name for name in store.CALL_COLUMNS if name != "idle_ms"]
     insert = f"INSERT INTO call (run_id, {', '.join(columns)}) VALUES (?, {', '.join('?' * len(columns))})"
     with monkeypatch.context() as patch:
-        patch.setattr(store, "MIGRATIONS", store.MIGRATIONS[:2])
-        patch.setattr(store, "SCHEMA", 2)
-        patch.setattr(store, "CALL_COLUMNS", columns)
-        patch.setattr(store, "INSERT_CALL", insert)
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+        patch.setattr(schema, "SCHEMA", 2)
+        patch.setattr(writing, "CALL_COLUMNS", columns)
+        patch.setattr(writing, "INSERT_CALL", insert)
         with Store(path) as db:
-            run = a_run(db, label="old")
+            run = 1
+            server = db.add_server("s", "openai", "n", "u", b"{}")
+            ids = (db.add_experiment(b"{}")[0], db.add_machine("m", b"{}"), server)
+            db.connection.execute(
+                "INSERT INTO run (experiment_id, machine_id, server_id, scenario, model, label, status, started_at) "
+                "VALUES (?, ?, ?, 'single', 'm', 'old', 'running', '2026')",
+                ids,
+            )
             write(path, run, record(send_ns=20, end_ns=40))
     with Store(path) as db:
         assert db.connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA
@@ -326,3 +334,14 @@ def test_a_database_from_before_samples_is_brought_up_to_date(tmp_path: Path, mo
         report = stored(db, "old")
     assert report.summary.limits is None
     assert report.telemetry.sources == []
+
+
+def test_a_number_is_never_given_to_a_second_run(tmp_path: Path) -> None:
+    with Store(tmp_path / "results.db") as db:
+        first, second = a_run(db, status="done"), a_run(db, status="done")
+        db.delete_runs([second])
+        third = a_run(db, status="done")
+        assert (first, second, third) == (1, 2, 3)
+        db.delete_runs([first, third])
+        assert [row.id for row in db.runs()] == []
+        assert a_run(db) == 4

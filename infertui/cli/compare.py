@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -124,6 +125,6 @@ def _put(text: str, output: str | None, force: bool) -> None:
     from infertui.report.export import save
     from infertui.text import plain
 
-    place = Path(output).expanduser()
+    place = Path(os.path.expanduser(output))
     save(text, place, force)
     click.echo(f"wrote {plain(str(place), 300)}", err=True)

@@ -168,7 +168,7 @@ def _table(
     for index in shown:
         report = columns[index].report
         head = f"{plain(report.server, 60)}\nrun {report.id}" + ("" if index else "\nbaseline")
-        table.add_column(head, justify="right", overflow="fold", width=widths[index][0])
+        table.add_column(Text(head), justify="right", overflow="fold", width=widths[index][0])
         for name, width in zip(HEADS, widths[index][1:], strict=False):
             table.add_column(name, justify="right", no_wrap=True, width=width, header_style="dim")
     for row in rows:

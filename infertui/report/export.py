@@ -62,6 +62,8 @@ def save(text: str, place: Path, force: bool = False) -> None:
     try:
         with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "wb") as file:
             file.write(data)
+        if mode:  # who may read it stays as it was
+            os.chmod(beside, stat.S_IMODE(mode))
         if force:
             os.replace(beside, target)
         else:

@@ -5,6 +5,7 @@ Everything that came from elsewhere stands in cells and lines in which nothing o
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -22,10 +23,12 @@ from infertui.text import plain
 
 _ESCAPED = str.maketrans({char: f"\\{char}" for char in "\\`*~[]|"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
+_EMPHASIS = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")  # within a word an underline is one
+
 
 def cell(text: str, limit: int = 300) -> str:
     """A text as one line of Markdown that means nothing but itself."""
-    return plain(text, limit).translate(_ESCAPED)
+    return _EMPHASIS.sub(r"\\_", plain(text, limit).translate(_ESCAPED))
 
 
 def runs_page(runs: Sequence[Whole], at: str) -> str:

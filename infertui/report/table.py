@@ -110,7 +110,7 @@ def beside_view(reports: Sequence[Report], baseline: str = "") -> RenderableType
     table.add_column("unit", style="dim", no_wrap=True)
     for report in reports:
         name = plain(report.server, 60) + (" (baseline)" if report.server == baseline else "")
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(Text(name), justify="right", overflow="fold")
     calls = [report.summary.calls for report in reports]
     good = [report.summary.calls - sum(report.summary.errors.values()) for report in reports]
     table.add_row("Good calls", "", *(f"{n} of {of}" for n, of in zip(good, calls, strict=True)))

@@ -37,19 +37,19 @@ def find(named: str, form: Form) -> Model:
 
         mine = made(named.partition(":")[2] or "tiny")
         return Model(name=mine.name, place=str(mine.gguf if form == "gguf" else mine.folder), random=True)
-    place = Path(named).expanduser()
+    place = Path(os.path.expanduser(named))
     ours = re.fullmatch(r"random-[\d.]+M", place.stem if form == "gguf" else place.name) is not None
     if form == "gguf":
-        if place.is_dir():
+        if os.path.isdir(place):
             raise NotHere(f"{named!r} is a folder", "this server reads GGUF files")
-        if not place.is_file():
+        if not os.path.isfile(place):  # no name is too long to be asked for
             raise NotHere(f"there is no file {named!r}", "give the path of a GGUF file")
         return Model(name=place.stem, place=os.path.abspath(place), random=ours)
-    if form == "folder" and place.is_dir():
+    if form == "folder" and os.path.isdir(place):
         if not (place / "config.json").is_file():
             raise NotHere(f"{named!r} holds no config.json", "give a folder in Hugging Face's form")
         return Model(name=place.name, place=os.path.abspath(place), random=ours)
-    if form == "folder" and place.is_file():
+    if form == "folder" and os.path.isfile(place):
         raise NotHere(f"{named!r} is a file", "this server reads folders in Hugging Face's form")
     if form == "folder" and not _cached(named):
         repository = named.count("/") == 1 and named[0] not in "./~"
@@ -63,8 +63,8 @@ def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
         if environment.get(name):
             return Path(environment[name])
     home = environment.get("HF_HOME") or Path(environment.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(home).expanduser() / "hub"
+    return Path(os.path.expanduser(home)) / "hub"
 
 
 def _cached(repository: str) -> bool:
-    return (hub_cache() / f"models--{repository.replace('/', '--')}" / "snapshots").is_dir()
+    return os.path.isdir(hub_cache() / f"models--{repository.replace('/', '--')}" / "snapshots")

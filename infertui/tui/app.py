@@ -104,6 +104,7 @@ class InferTUI(App[None]):
         self.staying: Callable[[], list[str]] = list  # servers started here that outlive the app
         self.left_running: list[str] = []
         self._began = 0.0
+        self._starting = self._leaving = False
 
     def _settings(self) -> Settings:
         try:
@@ -189,6 +190,9 @@ class InferTUI(App[None]):
         if self.child is None or not self.child.alive:
             self._go_away()
             return
+        if self._leaving:
+            self.child.stop()
+            return
 
         def answered(yes: bool | None) -> None:
             if yes:
@@ -199,7 +203,7 @@ class InferTUI(App[None]):
     @work(group="leave", exclusive=True)
     async def _leave(self) -> None:
         """The run ends first, so that what it says last is kept as well."""
-        child = self.child
+        child, self._leaving = self.child, True
         if child is not None and child.alive:
             child.stop()
             self.tell("Stopping", "calls under way may finish; q again leaves at once")
@@ -317,7 +321,7 @@ class InferTUI(App[None]):
 
     @property
     def running(self) -> bool:
-        return self.child is not None and self.child.alive
+        return self._starting or (self.child is not None and self.child.alive)
 
     @work(group="run")
     async def start(self, arguments: Sequence[str]) -> None:
@@ -329,12 +333,15 @@ class InferTUI(App[None]):
         if self.running:
             self.tell("A run is under way", "x on the live page stops it", "warning")
             return
+        self._starting = True  # before anything is waited for: a key may come twice
         child, story = Child(arguments, self.database), Story(self.settings.conditions)
         try:
             await child.start()
         except OSError as error:
             self.tell("The run did not start", str(error), "error")
             return
+        finally:
+            self._starting = False
         self.child, self.story, self._began = child, story, time.monotonic()
         self.go("live")
         async for event in child.events():

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+from html import escape
 
 WAIT_S = 5.0
 
@@ -16,7 +17,7 @@ def command(title: str, message: str) -> list[str]:
         quoted = (f'"{text.replace(chr(92), "").replace(chr(34), "")}"' for text in (message, title))
         return ["osascript", "-e", "display notification {} with title {}".format(*quoted)]
     if shutil.which("notify-send"):
-        return ["notify-send", "--app-name=InferTUI", "--", title, message]
+        return ["notify-send", "--app-name=InferTUI", "--", title, escape(message, quote=False)]  # its body is markup
     return []
 
 

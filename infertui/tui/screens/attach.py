@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -87,8 +87,8 @@ def wrong_model(form: Form, text: str) -> str:
 def whole(text: str) -> str:
     """A model as it was typed; a file or a folder so that it is the same from everywhere."""
     text = text.strip()
-    place = Path(text).expanduser()
-    return str(place.absolute()) if text and place.exists() else text
+    place = os.path.expanduser(text)
+    return os.path.abspath(place) if text and os.path.exists(place) else text
 
 
 class Pick(ModalScreen[str | None]):

@@ -177,21 +177,22 @@ Markdown table.
         def answered(run: int | None) -> None:
             if run is not None:
                 self.picked.cursor = len(self.picked.runs)
-                self.host.comparing = ([*self.picked.runs, run], self.picked.baseline)
+                runs, baseline = self.host.comparing
+                self.host.comparing = ([*runs, run], baseline)
                 self.shown_anew()
 
         comparison = self.picked.comparison
         scenario = comparison.baseline.scenario if comparison is not None else ""
         self.host.push_screen(PickRun(self.picked.runs, scenario), answered)
 
-    async def action_baseline(self) -> None:
-        self.picked.baseline = self.picked.here
-        await self._changed()
+    def action_baseline(self) -> None:
+        self.host.comparing = (self.host.comparing[0], self.picked.here)
+        self.shown_anew()
 
-    async def action_remove(self) -> None:
-        if (run := self.picked.here) is not None:
-            self.picked.runs.remove(run)
-            await self._changed()
+    def action_remove(self) -> None:
+        runs, baseline = self.host.comparing
+        self.host.comparing = ([run for run in runs if run != self.picked.here], baseline)
+        self.shown_anew()
 
     def action_export(self) -> None:
         from infertui.tui.screens.export import export_comparison

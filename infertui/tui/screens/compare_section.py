@@ -438,7 +438,7 @@ def _unlike(comparison: Comparison) -> Group:
     table = Grid(box=None, pad_edge=False, padding=(0, 2, 1, 0), header_style="bold")
     table.add_column("", style="dim", no_wrap=True)
     for column in comparison.columns:
-        table.add_column(f"{column.name}\nrun {column.report.id}", overflow="fold", ratio=1)
+        table.add_column(Text(f"{column.name}\nrun {column.report.id}"), overflow="fold", ratio=1)
     for each in comparison.unlike:
         most = max(each.values, key=each.values.count)
         table.add_row(each.what, *(Text(value, "" if value == most else "yellow") for value in each.values))

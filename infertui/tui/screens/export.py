@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -65,7 +66,7 @@ def _named(runs: Sequence[int]) -> str:
 
 def _place(name: str) -> tuple[Path, int | None]:
     """Where the file is to be, and how large one is that is there already."""
-    place = Path(name).expanduser().absolute()
+    place = Path(os.path.expanduser(name)).absolute()
     with contextlib.suppress(OSError, ValueError):
         return place, place.stat().st_size if place.is_file() else None
     return place, None
@@ -153,6 +154,13 @@ class ExportDialog(ModalScreen[None]):
             path.value = f"{stem}.{format}"
         self.query_one(Formats).choose(format)
         self._tell("")
+
+    @on(Input.Changed)
+    def _named(self, event: Input.Changed) -> None:
+        """An ending that is typed is the format that is meant."""
+        ending = event.value.strip().rpartition(".")[2].lower()
+        if ending in NAMES and ending != self.query_one(Formats).chosen:
+            self.query_one(Formats).choose(ending)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

@@ -61,7 +61,7 @@ def _bounds(known: Parameter) -> str:
 
 
 def arguments(values: Mapping[str, str]) -> list[str]:
-    """The flags of `infertui run` that say the same. What is left empty is left out."""
+    """The flags of `infertui run` that say the same. What is left empty, or is wrong, is left out."""
     told: list[str] = []
     for name, known in PARAMETERS.items():
         if not (text := values.get(name, "").strip()):
@@ -73,7 +73,8 @@ def arguments(values: Mapping[str, str]) -> list[str]:
                 told += [known.flag, each]
     if label := values.get(LABEL, "").strip():
         told += ["--label", label]
-    return told + shlex.split(values.get(MORE, ""))
+    more = values.get(MORE, "")
+    return told if wrong(MORE, more) else told + shlex.split(more)
 
 
 # The fields.

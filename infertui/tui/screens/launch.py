@@ -140,8 +140,10 @@ class LaunchScreen(Page):
         hint.set_class(self._said.failed and text == said, "-failed")
         self._put("#launch-hint", Content(text))
         problem = self._problem()
-        command = Content.styled("$ ", "$text-muted") + Content(self._command())
-        self._put("#launch-command", Content.styled(problem, "$text-warning") if problem else command)
+        if problem:
+            self._put("#launch-command", Content.styled(problem, "$text-warning"))
+        else:
+            self._put("#launch-command", Content.styled("$ ", "$text-muted") + Content(self._command()))
         self._draw_bindings()
         forecast = (self._scenario, self.query_one(Form).values, [row.key for row in roster.marked], self._past)
         if forecast != self._forecast:
@@ -271,7 +273,10 @@ class LaunchScreen(Page):
         self.host.go("live")
 
     def action_copy(self) -> None:
-        self.host.copy(self._command(), "the command")
+        if problem := self._problem():
+            self.host.tell("Nothing to copy yet", problem, "warning")
+        else:
+            self.host.copy(self._command(), "the command")
 
     def action_doctor(self) -> None:
         self.host.doctor()

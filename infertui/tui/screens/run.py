@@ -69,8 +69,13 @@ text of the section.
             if found is None:
                 raise UsageError("there is no database any more")
         except InferTUIError as error:
-            said = f"{plain(error.message, 300)}\n{plain(error.hint, 300)}".strip()
-            self.query_one("#run-notice", Notice).say(said, "failed")
+            if self.opened is not None:
+                self.host.fail("The run cannot be read", error)
+            elif self.is_attached:
+                said = f"{plain(error.message, 300)}\n{plain(error.hint, 300)}".strip()
+                self.query_one("#run-notice", Notice).say(said, "failed")
+            return
+        if not self.is_attached:
             return
         if (opened := self.opened) is None:
             opened = self.opened = found
@@ -140,9 +145,13 @@ text of the section.
         await self.query_one("#run-notice").remove()
         await self.mount(Sections(dict([first, *distribution.items(), *rest])), after="#run-title")
 
+    def _load_said(self) -> None:
+        """What the user says of it has changed: also after the page was left, when it took long to write."""
+        if self.is_attached:
+            self._read_said()
+
     @work(exclusive=True, group="said")
-    async def _load_said(self) -> None:
-        """What the user says of it has changed."""
+    async def _read_said(self) -> None:
         try:
             found = await self.host.read(
                 lambda store: (store.tags(self.run_number), store.run(str(self.run_number)).note)
@@ -150,7 +159,7 @@ text of the section.
         except InferTUIError as error:
             self.host.fail("The run cannot be read", error)
             return
-        if found is not None and self.opened is not None:
+        if found is not None and self.opened is not None and self.is_attached:
             tags, note = found
             self.opened.whole = msgspec.structs.replace(self.opened.whole, tags=tags, note=note)
             self._draw_title()
@@ -187,6 +196,7 @@ text of the section.
     async def action_leave(self) -> None:
         await self.host.action_back()
 
+    @work(exclusive=True, group="compare")
     async def action_compare(self) -> None:
         opened = self.opened
         if opened is None:
@@ -204,6 +214,7 @@ text of the section.
 
         export_runs(self.host, [self.run_number])
 
+    @work(exclusive=True, group="copy")
     async def action_copy(self) -> None:
         if (sections := self.sections) is None or sections.section is None:
             return

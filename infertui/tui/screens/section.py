@@ -249,6 +249,8 @@ class Sections(Vertical):
 
     async def step(self, by: int) -> None:
         titles = list(self._made)
+        if self.opened not in titles:  # the first is about to be
+            return
         await self.open(titles[(titles.index(self.opened) + by) % len(titles)])
 
     def again(self, titles: Collection[str] = ()) -> None:

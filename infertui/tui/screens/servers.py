@@ -171,7 +171,7 @@ class Roster:
     def _model(self, name: str) -> str:
         """The model that was named in the app, as the command line would take it."""
         named = self.memory.models.get(name, "")
-        return os.path.abspath(named) if named and Path(named).exists() else named
+        return os.path.abspath(named) if named and os.path.exists(named) else named
 
     def asked(self, every: bool, records: Sequence[Record]) -> list[Profile]:
         """Whom to ask for their state: all, or those of which it can change by itself."""
@@ -244,7 +244,7 @@ class Roster:
 
 def _own(model: str) -> str:
     """A profile's model, to stand beside those of others; nothing, where it would be taken for a file that is here."""
-    return "" if not os.path.isabs(model) and Path(model).exists() else model
+    return "" if not os.path.isabs(model) and os.path.exists(model) else model
 
 
 # What is shown.

@@ -198,8 +198,11 @@ class ServerPane(Pane):
 
     # Their states: asked without a prompt to any of them, and not while a run measures.
 
-    def _poll(self) -> None:
-        if self.screen.is_current:
+    @work(exclusive=True, group="poll")
+    async def _poll(self) -> None:
+        from infertui.pid import measuring
+
+        if self.screen.is_current and not await awaited(measuring):  # of whichever InferTUI
             self.look()
 
     @work(exclusive=True, group="look")
