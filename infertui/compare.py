@@ -23,10 +23,14 @@ from infertui.usage import headline
 
 Better = Literal["better", "worse", "same", "–", ""]
 RANDOM = "random weights"  # how the caveat of such a model begins
+INVALID = "invalid: "  # how a warning begins that says why a run is not valid …
+NO_CALL = "no call succeeded"  # … beside this one
+SAME = 0.005  # of the baseline: a ratio nearer to 1 than that is written as 1.00
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric of a run against the baseline's. `better`: – where either is unknown, empty where nothing is better."""
+    """A metric of a run against the baseline's. `better`: – where either is unknown, empty where nothing is better, or
+    where the two are not measured alike: `unlike` says in what."""
 
     key: str
     baseline: float | None
@@ -34,6 +38,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     difference: float | None
     ratio: float | None  # None: the baseline is zero or unknown
     better: Better
+    unlike: str = ""
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +49,30 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     differences: dict[str, Difference]
     replies: dict[str, int] | None = None
     machine: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def unsound(self) -> dict[str, str]:
+        """Why the run is not valid, and why it is suspicious."""
+        summary = self.report.summary
+        invalid = [each for each in summary.warnings if each.startswith(INVALID) or each == NO_CALL]
+        doubted = [doubt.text for doubt in summary.doubts if doubt.level == "suspicious"]
+        reasons = {"not valid": [] if summary.valid else invalid, "suspicious": doubted}
+        return {
+            state: plain("; ".join(each.removeprefix(INVALID) for each in why), 600)
+            for state, why in reasons.items()
+            if why
+        }
+
+    @property
+    def nonsense(self) -> str:
+        """What is to be said of replies that are no answers; empty where there is none."""
+        return reply.warning(self.replies or {}, self.name)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What has to be said before any of its figures is believed."""
+        told = [f"{self.name}: {state}: {why}" for state, why in self.unsound.items()]
+        return [*told, *([self.nonsense] if self.nonsense else [])]
 
 
 class Unlike(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +91,13 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def warnings(self) -> list[str]:
-        """What has to be said before any of its figures is believed: of replies that are no answers."""
-        told = (reply.warning(column.replies or {}, column.name) for column in self.columns)
-        return [text for text in told if text]
+        """Why a run is not valid or suspicious, and whose replies are no answers: of the baseline first."""
+        return [warning for column in self.ordered for warning in column.warnings]
+
+    @property
+    def ordered(self) -> list[Column]:
+        """The baseline first, then the others in their order."""
+        return sorted(self.columns, key=lambda column: column.report is not self.baseline)
 
     @property
     def keys(self) -> list[str]:
@@ -161,13 +194,15 @@ def _difference(key: str, baseline: Report, report: Report) -> Difference:
         better: Better = "–" if METRICS[key].better else ""
         return Difference(key=key, baseline=base, value=value, difference=None, ratio=None, better=better)
     ratio = value / base if base else None
+    apart = _measured_unlike(key, baseline, report)
     return Difference(
         key=key,
         baseline=base,
         value=value,
         difference=value - base,
         ratio=ratio if ratio is not None and isfinite(ratio) else None,
-        better=_better(key, base, value),
+        better="" if apart else _better(key, base, value),
+        unlike=apart,
     )
 
 
@@ -175,9 +210,19 @@ def _better(key: str, base: float, value: float) -> Better:
     wanted = METRICS[key].better
     if not wanted:
         return ""
-    if value == base:
+    if value == base or (base and abs(value / base - 1) < SAME):
         return "same"
     return "better" if (value < base) == (wanted == "lower") else "worse"
+
+
+def _measured_unlike(key: str, baseline: Report, report: Report) -> str:
+    """In what the two measured it differently, as far as that is known of both; empty if in nothing."""
+    for what, keys in CONCERNED.items():
+        if key in keys:
+            one, other = ({**SETUP, **FACTS}[what](each) for each in (baseline, report))
+            if one is not None and other is not None and one != other:
+                return what
+    return ""
 
 
 # What runs have not in common. What is unknown of a run is no difference.
@@ -347,6 +392,14 @@ FACTS: dict[str, Callable[[Report], str | None]] = {
     "token counts": _tokens,
     "prefill clock": _prefill,
     "energy meter": _meter,
+}
+# Which metrics cannot be judged between runs that are unlike in it.
+_A_TOKEN = ("joules_per_token", "tokens_per_wh", "net_joules_per_token", "net_tokens_per_wh", "electricity_cost_mtok")
+CONCERNED: dict[str, tuple[str, ...]] = {
+    "prefill clock": ("prefill_tps",),
+    "energy meter": ("energy_j", "idle_power_w", *_A_TOKEN),
+    "token counts": ("effective_tps", "decode_tps", "prefill_tps", "output_tps", *_A_TOKEN, "rent_cost_mtok"),
+    "targets": ("goodput_per_min",),
 }
 # What only servers of one kind can share.
 OF_KIND: dict[str, Callable[[Report], str | None]] = {

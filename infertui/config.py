@@ -62,11 +62,11 @@ def read(path: Path, type: type[T], **given: Any) -> T:
         hint = fault.hint
         if len(keys) > 1 and keys[-1] in type.__struct_encode_fields__:
             hint = f"{keys[-1]} stands above [{_spelt(keys[:-1])}]"  # TOML: what follows a table's head is in the table
-        raise UsageError(f"{_shown(path, _line(text, keys))}: {fault.message}", hint) from None
+        raise UsageError(f"{shown(path, _line(text, keys))}: {fault.message}", hint) from None
     try:
         return msgspec.convert({**values, **given}, type)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{_shown(path)}: {plain(str(error))}") from None
+        raise UsageError(f"{shown(path)}: {plain(str(error))}") from None
 
 
 def line_of(path: Path, key: Key) -> int | None:
@@ -80,9 +80,9 @@ def line_of(path: Path, key: Key) -> int | None:
 def wrong(path: Path, key: Key, message: str, hint: str = "") -> UsageError:
     """An error that points at a key in a file, or with the key "" at the file."""
     if not key:
-        return UsageError(f"{_shown(path)}: {message}", hint)
+        return UsageError(f"{shown(path)}: {message}", hint)
     at = (key,) if isinstance(key, str) else key
-    return UsageError(f"{_shown(path, line_of(path, at))}: {_spelt(at)}: {message}", hint)
+    return UsageError(f"{shown(path, line_of(path, at))}: {_spelt(at)}: {message}", hint)
 
 
 def unlike(value: object, choices: Sequence[str]) -> tuple[str, str]:
@@ -112,7 +112,7 @@ def _keys(key: Key) -> tuple[str, ...]:
 
 
 def _text(path: Path) -> str:
-    place = _shown(path)
+    place = shown(path)
     try:
         if not stat.S_ISREG(
             kind := path.stat().st_mode
@@ -133,7 +133,7 @@ def _text(path: Path) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{_shown(path, line)}: not UTF-8 text", "save the file as UTF-8") from None
+        raise UsageError(f"{shown(path, line)}: not UTF-8 text", "save the file as UTF-8") from None
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise _unparsed(path, text, str(error)) from None
     except (ValueError, RecursionError):  # a number of more digits than Python reads, brackets in brackets in …
-        raise UsageError(f"{_shown(path)}: not valid TOML: a number or a nesting without measure") from None
+        raise UsageError(f"{shown(path)}: not valid TOML: a number or a nesting without measure") from None
 
 
 def _unparsed(path: Path, text: str, said: str) -> UsageError:
@@ -157,7 +157,7 @@ def _unparsed(path: Path, text: str, said: str) -> UsageError:
         what, column = "a key is set twice", ""
     elif table := re.fullmatch(r"Cannot declare \((.*?),?\) twice", what):
         what, column = f"the table {table[1]} is begun twice", ""
-    return UsageError(f"{_shown(path, line)}: not valid TOML: {plain(what[:1].lower() + what[1:], 120)}{column}", hint)
+    return UsageError(f"{shown(path, line)}: not valid TOML: {plain(what[:1].lower() + what[1:], 120)}{column}", hint)
 
 
 def _line(text: str, keys: tuple[str, ...]) -> int | None:
@@ -328,7 +328,7 @@ def _spelt(at: Place) -> str:
     return names + "".join(f", item {key + 1}" for key in at if isinstance(key, int))
 
 
-def _shown(path: Path, line: int | None = None) -> str:
+def shown(path: Path, line: int | None = None) -> str:
     """A file as a user knows it: from the current folder, or from home."""
     text = str(path)
     with contextlib.suppress(OSError, RuntimeError):  # the current folder is gone, or there is no home

@@ -75,9 +75,10 @@ class Ticked(_Event, frozen=True, kw_only=True, tag="ticked"):
     tokens: int
     tokens_per_s: float
     elapsed_s: float
-    left_s: float | None
+    left_s: float | None  # of all servers and rounds
     ttft_ms: float | None  # median so far
     e2e_ms: float | None
+    left_least: bool = False  # `left_s` at least: some servers have shown nothing yet of how long they take
     at_ns: int = 0
     lag_ms: float | None = None  # of our own client, the worst in this block so far: loop and sending
     under_way: list[UnderWay] = []  # the longest first, and no more than a screen can show

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from textual.command import CommandList
+from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widgets import DataTable, HelpPanel, Static
 
@@ -21,6 +23,7 @@ from infertui.store import Store
 from infertui.tui import clipboard, desktop, keys, memory, theme
 from infertui.tui.app import InferTUI
 from infertui.tui.child import Child, why
+from infertui.tui.help import Palette
 from infertui.tui.page import PAGES, Confirm, Navigation
 from infertui.tui.screens.launch import LaunchScreen
 from tests.recorded import story
@@ -130,12 +133,56 @@ def test_help_tells_of_what_is_focused(tmp_path: Path) -> None:
     driven(tmp_path / "none.db", flow)
 
 
+def test_help_can_be_read_in_a_small_terminal_and_escape_closes_it(tmp_path: Path) -> None:
+    def lines(app: InferTUI) -> list[str]:
+        return [strip.text for strip in app.screen._compositor.render_strips()]
+
+    async def flow(app: InferTUI, pilot: Pilot[None]) -> None:
+        await pilot.press("question_mark")
+        await shown(pilot, lambda: any("Measure this server" in line for line in lines(app)))
+        panel = app.screen.query_one(HelpPanel)
+        assert panel.size.width >= 40
+        assert lines(app)[0].split("▏")[1].strip() == "Servers"  # what has the focus comes first
+        told = app.screen.query_one("#help-keys").render_lines(Region(0, 0, 40, 60))
+        words = "\n".join(line.text for line in told)
+        assert words.index("space") < words.index("Leave the app") < words.index("↓ j")
+        await pilot.press("pagedown")
+        await shown(pilot, lambda: panel.scroll_offset.y > 0 and any("Leave the app" in line for line in lines(app)))
+        focused = app.screen.focused
+        await pilot.press("tab")
+        await shown(pilot, lambda: any("What is sent to each server" in line for line in lines(app)))
+        await pilot.press("escape")
+        await shown(pilot, lambda: not app.screen.query(HelpPanel))
+        assert app.screen.focused is not focused  # that escape went no further
+        await pilot.press("escape")
+        await shown(pilot, lambda: app.screen.focused is focused)
+
+    driven(tmp_path / "none.db", flow)
+
+
+def test_the_palette_is_asked_for_a_page_before_it_has_any(tmp_path: Path) -> None:
+    async def flow(app: InferTUI, pilot: Pilot[None]) -> None:
+        for open_it in (app.action_command_palette, app.action_change_theme):
+            open_it()
+            await pilot.press("pagedown", "pagedown", "pageup", "pagedown")
+            assert isinstance(app.screen, Palette)
+            await shown(pilot, lambda: app.screen.query_one(CommandList).size.height > 0)
+            await pilot.press("pagedown")
+            assert app.screen.query_one(CommandList).highlighted
+            await pilot.press("escape")
+            await shown(pilot, lambda: isinstance(app.screen, LaunchScreen))
+
+    driven(tmp_path / "none.db", flow)
+
+
 def test_every_command_of_a_page_is_in_the_palette(tmp_path: Path) -> None:
     async def flow(app: InferTUI, pilot: Pilot[None]) -> None:
-        titles = {command.title for command in app.get_system_commands(app.screen)}
+        listed = [command.title for command in app.get_system_commands(app.screen)]
+        assert [listed.count(title) for title in ("Doctor", "Ask again", "Run", "Forget")] == [1, 1, 1, 0]
+        titles = set(listed)
         assert {"Launch", "Live", "Results", "Compare", "Doctor", "Theme", "Quit", "Attach", "Run", "Start"} <= titles
         await pilot.press("ctrl+p")
-        await shown(pilot, lambda: type(app.screen).__name__ == "CommandPalette")
+        await shown(pilot, lambda: isinstance(app.screen, Palette))
 
     driven(tmp_path / "none.db", flow)
 
@@ -192,10 +239,32 @@ def test_every_key_has_a_name_of_its_own_and_a_sentence() -> None:
     known = keys.all_of()
     assert len({key.id for key in known}) == len(known) > 50
     assert all(key.does and key.keys and key.id.count(".") == 1 for key in known)
-    assert keys.checked({"app.help": "f2,ctrl+h", "page.live": "+", "live.stop": "space"}) == (
-        {"app.help": "f2,ctrl+h", "page.live": "+", "live.stop": "space"},
-        [],
-    )
+    chosen = {"app.help": "f2,ctrl+h", "page.live": "!", "live.stop": "space", "live.pause": "x"}
+    assert keys.checked(chosen) == (chosen, [])
+    assert {key.id: key.keys for key in keys.all_of(chosen)}["live.stop"] == "space"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "refused", "said"),
+    [
+        ({"launch.run": "s"}, {"launch.run"}, "launch.run: s is launch.start's key"),
+        ({"launch.copy": "z", "launch.run": "z"}, {"launch.run"}, "launch.run: z is launch.copy's key"),
+        ({"launch.run": "s", "launch.start": "r"}, set(), ""),  # each other's
+        ({"launch.run": "f9", "results.mark": "f9"}, set(), ""),  # never at the same time
+        ({"live.stop": "?"}, {"live.stop"}, "live.stop: ? is app.help's key"),
+        ({"app.quit": "r"}, {"app.quit"}, "app.quit: r is launch.run's key"),
+        ({"results.open": "space"}, {"results.open"}, "results.open: space is results.mark's key"),
+        ({"results.sort": "shift+s"}, {"results.sort"}, "results.sort: shift+s is results.turn's key"),
+        ({"run.tag": "]"}, {"run.tag"}, "run.tag: ] is section.next's key"),
+        ({"calls.curl": "ctrl+x, t"}, {"calls.curl"}, "calls.curl: t is run.tag's key"),
+        ({"confirm.yes": "q"}, {"confirm.yes"}, "confirm.yes: q is confirm.no's key"),
+        ({"confirm.yes": "m"}, set(), ""),  # a dialog leaves nothing to the app
+    ],
+)
+def test_a_key_that_is_taken_is_refused(wanted: dict[str, str], refused: set[str], said: str) -> None:
+    usable, errors = keys.checked(wanted)
+    assert set(usable) == set(wanted) - refused
+    assert errors == [f"app.keys.{said} as well: give that another"] * bool(said)
 
 
 def test_themes_are_the_users_and_broken_ones_are_told(tmp_path: Path, home: Path) -> None:
@@ -229,7 +298,7 @@ def test_a_theme_that_is_not_there_is_told(tmp_path: Path, home: Path, monkeypat
 
     async def flow(app: InferTUI, pilot: Pilot[None]) -> None:
         assert app.theme == theme.DARK.name
-        await shown(pilot, lambda: "there is no theme 'no-such'" in toasts(app))
+        await shown(pilot, lambda: "there is no theme 'no-such' (ctrl+p lists them)" in toasts(app))
 
     driven(tmp_path / "none.db", flow)
 

@@ -172,7 +172,10 @@ def test_targets_count_the_calls_that_keep_them(infertui: Command, served: Serve
 
 
 def test_list_show_and_replies(infertui: Command, served: Serve) -> None:
-    assert "no runs yet" in infertui("list").stderr
+    none = infertui("list")
+    assert none.stderr == f"no runs yet: there is no database at {infertui.db} (`infertui run` makes it)\n"
+    assert infertui.json("list") == {"runs": []}
+    assert not infertui.db.exists()
     infertui.run_json("--attach", served(tokens=8).address, *QUICK, "--label", "mine")
     listed = infertui("list", "runs")
     assert "mine" in listed.stdout
@@ -292,7 +295,8 @@ flags = ["run", "--attach", {url!r}, "--model", "m", "-n", "40", {output!r}, "--
 infertui.cli.cli.main(flags, standalone_mode=False)
 print([name for name in {slow} if name in sys.modules], file=sys.stderr)
 """
-        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        command = [sys.executable, "-c", code]
+        ran = subprocess.run(command, env=infertui.environment, capture_output=True, text=True, check=True)
         assert ran.stderr.splitlines()[-1] == "[]"
         assert ("under way" in ran.stderr) == (output == "--json")
 
@@ -449,6 +453,7 @@ WRONG = {
     "an unknown command": (["runn"], 2, "No such command 'runn'"),
     "a flag without effect": (["run", "--attach", "x:1", "--model", "m", "-c", "8"], 2, "no effect on single"),
     "a number for a label": (["run", "--attach", "x:1", "--model", "m", "--label", "3"], 2, "how runs are numbered"),
+    "last for a label": (["run", "--attach", "x:1", "--model", "m", "--label", "last"], 2, "means the newest run"),
     "no temperature": (["run", "--attach", "x:1", "--model", "m", "--temperature", "nan"], 2, "not a number"),
     "a huge answer": (["run", "--attach", "x:1", "--model", "m", "--max-tokens", "9" * 20], 2, "it takes 1 to"),
     "a wrong rule": (["run", "--attach", "x:1", "--model", "m", "--target", "fast"], 2, "is not a rule"),
@@ -724,3 +729,17 @@ def test_self_test_measures_the_command_itself(infertui: Command) -> None:
     assert found["clock"]["first_p50_ms"] > 0
     assert found["clock"]["cpu_us_per_token"] > 0
     assert msgspec.json.encode(found)
+
+
+def test_keys_are_listed_as_the_settings_have_them_and_what_is_refused_is_said(infertui: Command) -> None:
+    settings = infertui.folder / "home" / "settings.toml"
+    settings.write_text('[app.keys]\n"launch.run" = "s"\n"app.quit" = "f9"\n')
+    ran = infertui("keys", "--json")
+    known = {key["id"]: key["keys"] for key in json.loads(ran.stdout)["keys"]}
+    assert (known["app.quit"], known["launch.run"], known["launch.start"]) == ("f9", "r", "s")
+    assert ran.stderr == "! app.keys.launch.run: s is launch.start's key as well: give that another\n"
+    settings.write_text("[app\n")
+    ran = infertui("keys")
+    assert ran.returncode == 0
+    assert "app.quit" in ran.stdout
+    assert "settings.toml:1: not valid TOML" in ran.stderr.splitlines()[0]

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from infertui.compare import Comparison, compare, figure_of, machine_text, of_store, setup_of
+from infertui.condition import Doubt
 from infertui.errors import UsageError
 from infertui.metric import METRICS, Generator, Summary
 from infertui.mock import Server
@@ -116,6 +117,70 @@ def test_what_is_unknown_is_compared_with_nothing() -> None:
     assert found["goodput_per_min"].better == "better"
 
 
+@pytest.mark.parametrize(
+    ("value", "better"),
+    [(200.0, "same"), (200.8, "same"), (199.2, "same"), (202.0, "worse"), (198.0, "better")],
+)
+def test_a_ratio_that_rounds_to_one_is_the_same(value: float, better: str) -> None:
+    runs = [report(1, A, {"ttft_ms": spread(200.0)}), report(2, B, {"ttft_ms": spread(value)})]
+    assert compare(runs).columns[1].differences["ttft_ms"].better == better
+
+
+def test_nothing_is_the_same_as_zero_but_zero() -> None:
+    figures: dict[str, Distribution | float | None] = {"queue_ms": spread(0.0), "wall_s": 0.0}
+    runs = [report(1, A, figures), report(2, B, {"queue_ms": spread(0.0), "wall_s": 0.001})]
+    found = compare(runs).columns[1].differences
+    assert (found["queue_ms"].better, found["wall_s"].better) == ("same", "worse")
+
+
+def test_the_load_of_other_programs_is_to_nobodys_credit() -> None:
+    keys = ("foreign_cpu_percent", "foreign_gpu_percent")
+    runs = [report(n, name, {key: spread(n, n) for key in keys}) for n, name in ((1, A), (2, B))]
+    assert [compare(runs).columns[1].differences[key].better for key in keys] == ["", ""]
+
+
+def energy(label: str) -> tuple[Energy, ...]:
+    return (Energy(label=label, joules=3.0, coverage=1.0, samples=9),)
+
+
+BOUND = {"targets": [{"key": "ttft_ms", "worst": 500.0}]}
+TOKENS = {"effective_tps", "decode_tps", "prefill_tps", "output_tps", "joules_per_token", "rent_cost_mtok"}
+
+
+@pytest.mark.parametrize(
+    ("what", "one", "two", "keys"),
+    [
+        ("prefill clock", {"prefill_source": "server"}, {"prefill_source": "ttft"}, {"prefill_tps"}),
+        ("energy meter", {"energy": energy("gpu")}, {"energy": energy("system")}, {"energy_j", "joules_per_token"}),
+        ("token counts", {"n_source": "usage:3"}, {"n_source": "pieces:3"}, TOKENS),
+        ("targets", {"setup": BOUND}, {}, {"goodput_per_min"}),
+        ("", {"setup": {"rounds": 2}}, {}, set()),  # unlike, and yet measured in the same way
+        ("", {"prefill_source": "server"}, {}, set()),  # what is unknown is no difference
+    ],
+)
+def test_what_is_measured_unlike_gets_no_verdict(
+    what: str, one: dict[str, Any], two: dict[str, Any], keys: set[str]
+) -> None:
+    known = [*TOKENS, "energy_j", "goodput_per_min", "wall_s", "speedup"]
+    of_first: dict[str, Distribution | float | None] = dict.fromkeys(known, 10.0)
+    of_second: dict[str, Distribution | float | None] = {**dict.fromkeys(known, 20.0), "speedup": None}
+    found = compare([report(1, A, of_first, **one), report(2, B, of_second, **two)]).columns[1].differences
+    assert {key for key, each in found.items() if each.unlike == what} == (keys or set(known))
+    for key in keys:
+        assert (found[key].better, found[key].difference, found[key].ratio) == ("", 10.0, 2.0)
+    assert (found["wall_s"].better, found["wall_s"].unlike) == ("worse", "")
+    assert (found["speedup"].better, found["speedup"].unlike) == ("–", "")
+
+
+def test_of_three_runs_only_those_that_are_unlike_the_baseline_get_none() -> None:
+    runs = [
+        report(n, name, {"prefill_tps": spread(10.0 * n)}, prefill_source=source)
+        for n, name, source in ((1, A, "server"), (2, B, "ttft"), (3, C, "server"))
+    ]
+    assert [column.differences["prefill_tps"].better for column in compare(runs).columns] == ["same", "", "better"]
+    assert [column.differences["prefill_tps"].better for column in compare(runs, 2).columns] == ["", "same", ""]
+
+
 def test_each_column_has_what_any_run_has() -> None:
     runs = [report(1), report(2, B, {"ttft_ms": spread(1.0), "speedup": 2.0}), report(3, C)]
     found = compare(runs)
@@ -146,6 +211,32 @@ def test_the_baseline_is_the_one_named_else_that_of_the_settings_else_the_first(
 def test_runs_of_one_server_are_told_apart() -> None:
     found = compare([report(1, A), report(2, B), report(3, A)])
     assert [column.name for column in found.columns] == [f"{A} #1", B, f"{A} #3"]
+
+
+# What stands against a run.
+
+
+def test_it_is_said_why_a_run_is_not_valid_or_suspicious_the_baseline_first() -> None:
+    doubts = (
+        Doubt(key="battery", level="suspicious", text="the machine ran on its battery"),
+        Doubt(key="idle_gap", level="note", text="2 calls came after a rest"),
+        Doubt(key="swap", level="suspicious", text="it\x1b swapped"),
+    )
+    late = ["invalid: calls were sent up to 9.0 ms late", "invalid: the client's loop ran late"]
+    runs = [
+        report(1, A),
+        report(2, B, doubts=doubts),
+        report(3, B, valid=False, warnings=[*late, "3 of 3 calls ended before max_tokens"], doubts=doubts[:1]),
+        report(4, C, valid=False, status="failed", warnings=["no call succeeded"]),
+    ]
+    assert compare(runs, 3, {2: {"fine": 2, "garbled": 1}, 4: {}}).warnings == [
+        f"{B} #3: not valid: calls were sent up to 9.0 ms late; the client's loop ran late",
+        f"{B} #3: suspicious: the machine ran on its battery",
+        f"{B} #2: suspicious: the machine ran on its battery; it␛ swapped",
+        f"1 of 3 replies of {B} #2 is garbled: their speed says little",
+        f"{C}: not valid: no call succeeded",
+    ]
+    assert compare(runs[:1]).warnings == []
 
 
 # What is not alike.
@@ -217,10 +308,7 @@ def test_what_is_unknown_is_no_difference_and_shows_as_a_dash() -> None:
 
 
 def test_meters_of_different_reach_are_named() -> None:
-    def measured(label: str) -> tuple[Energy, ...]:
-        return (Energy(label=label, joules=3.0, coverage=1.0, samples=9),)
-
-    assert unlike(report(1, energy=measured("gpu")), report(2, energy=measured("system"))) == {
+    assert unlike(report(1, energy=energy("gpu")), report(2, energy=energy("system"))) == {
         "energy meter": ["gpu", "system"]
     }
 
@@ -343,6 +431,21 @@ def test_a_run_that_is_not_sound_keeps_its_state() -> None:
     lines = drawn(compare_view(compare(runs), width=120), 120)
     (state,) = [line for line in lines if line.startswith("State")]
     assert state.split() == ["State", "done", "not", "valid", "interrupted"]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_says_why_and_judges_nothing_that_is_measured_unlike(width: int) -> None:
+    late = "invalid: calls were sent up to 9.0 ms late"
+    runs = [
+        report(1, A, {"prefill_tps": spread(10.0)}, prefill_source="server"),
+        report(2, B, {"prefill_tps": spread(30.0)}, prefill_source="ttft", valid=False, warnings=[late]),
+    ]
+    lines = drawn(compare_view(compare(runs), width=width), width)
+    (prefill,) = [line for line in lines if line.startswith("Prefill speed")]
+    assert prefill.split()[-3:] == ["+20.0", "×3.00", "≠"]
+    assert f"! {B}: not valid: calls were sent up to 9.0 ms late" in lines
+    assert "≠ not measured alike" in " ".join(lines)
+    assert "≠ not measured" not in " ".join(drawn(compare_view(three(), width=width), width))
 
 
 def test_names_are_no_markup() -> None:

@@ -7,20 +7,27 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.style import Style
+from rich.text import Text
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
-from infertui.compare import Comparison, of_store
+from infertui.compare import Comparison, compare, of_store
 from infertui.report.compare import cells_of
+from infertui.stats import distribution
 from infertui.store import Store
+from infertui.tui.chart import Chart
+from infertui.tui.screens import figures
 from infertui.tui.screens.compare import CompareScreen
-from infertui.tui.screens.compare_section import Answer, Figures, Kept, Picked, Prompts, _fitting, kept
+from infertui.tui.screens.compare_section import Answer, Figures, Kept, Picked, Prompts, _remarks, kept
+from infertui.tui.screens.distribution import _counted, _rows
 from infertui.tui.screens.pick import PickRun
 from infertui.tui.screens.run import RunScreen
 from infertui.tui.widgets import Reader
 from tests.kept import EVIL, FAULTY, FIRST, LARGE, SECOND, SIZES, SMALL, Face, play, until
 from tests.kept import db as db
 from tests.kept import measured as measured
+from tests.test_compare import A, B, C, report, spread
 
 
 def compared(db: Path, *runs: int, baseline: int | None = None) -> Comparison:
@@ -36,6 +43,7 @@ async def opened(pilot: Pilot[None], *runs: int) -> CompareScreen:
     screen = app.screen
     assert isinstance(screen, CompareScreen)
     await until(pilot, "▼ worse")
+    await until(pilot, "Good calls")
     return screen
 
 
@@ -54,15 +62,16 @@ def test_figures_stand_beside_what_they_are_against_the_baseline(db: Path, size:
         screen = await opened(pilot, FIRST, SECOND)
         line = row(app, "Time to first token")
         assert ttft.figure in line
-        assert f"{ttft.difference} {ttft.ratio} ▼" in line
-        assert "Good calls                   12 of 12    12 of 12" in app.shown
-        await until(pilot, "run 1 · ")
-        assert "baseline" in app.shown.splitlines()[2]
-        await pilot.click("#compare-runs", offset=(app.shown.splitlines()[2].index("run 2") + 1, 1))
+        assert f"▼ {ttft.difference} {ttft.ratio}" in line
+        assert row(app, "Good calls").split()[2:] == ["12", "of", "12"] * 2
+        await until(pilot, "▸run 1*")
+        assert app.shown.splitlines()[1].startswith(" *#1 127.0.0.1:")
+        assert "* baseline" in app.shown
+        await pilot.click("#compare-runs", offset=(app.shown.splitlines()[1].index("#2 ") + 1, 1))
         await until(pilot, "▸run 2")
         await pilot.press("left", "right", "b")
         other = cells_of(back.columns[0].differences["ttft_ms"])
-        await until(pilot, f"{other.difference} {other.ratio} ▲")
+        await until(pilot, f"▲ {other.difference} {other.ratio}")
         assert screen.picked.baseline == SECOND
         assert app.comparing == ([FIRST, SECOND], SECOND)
         await pilot.press("v")
@@ -115,23 +124,79 @@ def test_of_many_runs_those_around_the_cursor_and_the_baseline_are_shown(db: Pat
     picked.runs, picked.baseline = list(range(1, 9)), 3
     picked.compare()
     assert picked.comparison is not None
-    assert _fitting(picked.comparison, 0, 79) == ([0, 2], False)
-    assert _fitting(picked.comparison, 7, 79) == ([2, 7], False)
-    assert _fitting(picked.comparison, 5, 119) == ([2, 4, 5, 6], False)
-    assert _fitting(picked.comparison, 5, 400) == (list(range(8)), True)
+    found = picked.comparison
+    rows = figures.rows_of(found, every=False)
+    for cursor, width, least in ((0, 79, [0, 2]), (7, 79, [2, 7]), (5, 119, [2, 5, 6]), (5, 400, list(range(8)))):
+        laid = figures.layout(found, rows, cursor, width)
+        assert set(least) <= set(laid.places)
+        assert laid.places == sorted(laid.places)
+        taken = laid.label + figures.PADDING
+        taken += sum(size + figures.PADDING for pair in laid.widths for size in pair if size)
+        assert taken <= width
+        for row in rows:
+            for (figure, against), place in zip(laid.widths, laid.places, strict=True):
+                cell = row.cells[place]
+                assert row.elastic or len(cell.figure) <= figure
+                assert len(cell.full if laid.in_full else cell.ratio) <= against
+    assert figures.layout(found, rows, 5, 400).in_full
+    assert not figures.layout(found, rows, 5, 20).in_full  # and yet the baseline, and the run under the cursor
+    assert figures.layout(found, rows, 5, 20).places == [2, 5]
     picked.runs = [1, 2]
     picked.compare()
     assert picked.baseline == 1  # the one before is not among them
-    assert picked.comparison is not None
-    assert _fitting(picked.comparison, 0, 79) == ([0, 1], True)
+
+
+def test_the_signs_stand_before_the_figures() -> None:
+    late = "invalid: calls were sent up to 9.0 ms late"
+    runs = [
+        report(1, A, {"ttft_ms": spread(20.0), "prefill_tps": spread(10.0)}, prefill_source="server"),
+        report(2, B, {"ttft_ms": spread(25.0), "prefill_tps": spread(30.0)}, prefill_source="ttft"),
+        report(3, C, {"ttft_ms": spread(20.0)}, valid=False, warnings=[late]),
+    ]
+    replies: dict[int, dict[str, int]] = {1: {"fine": 2, "looping": 1}, 2: {}}
+    found = compare(runs, replies=replies)
+    rows = figures.rows_of(found, every=False)
+
+    def drawn(width: int) -> dict[str, list[str]]:
+        laid = figures.layout(found, rows, 1, width)
+        return {row.key: [cell.plain for cell in figures.line_of(row, laid)] for row in rows}
+
+    wide, narrow = drawn(100), drawn(70)
+    assert wide["ttft_ms"][1:] == ["20.0", "25.0", "▼ +5.00 ×1.25", "20.0", "= 0"]
+    assert narrow["ttft_ms"][1:] == ["20.0", "25.0", "▼ ×1.25", "20.0", "="]
+    assert wide["prefill_tps"][1:] == ["10.0", "30.0", "≠ +20.0 ×3.00", "–", "  –"]
+    assert wide["state"][1:] == ["done", "done", "", "not valid", ""]
+    assert wide["replies-0"][1:] == ["2 fine", "none", "", "–", ""]  # no reply at all, and nobody has looked
+    assert wide["replies-1"][1:] == ["1 looping", "", "", "", ""]
+    assert figures.legend(found, 0, 79).plain == (
+        "* baseline · ▲ better ▼ worse = same ≠ not measured alike · medians of calls"
+    )
+    assert figures.legend(found, 2, 60).plain == "2 more: ← → · * baseline"
+
+
+def test_what_stands_against_a_run_stands_above_and_below_its_figures() -> None:
+    late = "invalid: calls were sent up to 9.0 ms late"
+    found = compare(
+        [report(1, A, valid=False, warnings=[late]), report(2, B), report(3, C, setup={"rounds": 2})],
+        replies={2: {"garbled": 1}, 3: {"empty": 2, "fine": 1}},
+    )
+    above, below = _remarks(found)
+    assert above.plain == f"! 1 of 1 replies of {B} is garbled: their speed says little"
+    assert below.plain.splitlines() == [
+        f"! {A}: not valid: calls were sent up to 9.0 ms late",
+        f"! 2 of 3 replies of {C} are empty: their speed says little",
+        "≠ unlike in: rounds",
+    ]
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_replies_stand_side_by_side_and_nonsense_is_flagged(db: Path, size: tuple[int, int]) -> None:
     async def act(app: Face, pilot: Pilot[None]) -> None:
         screen = await opened(pilot, FIRST, EVIL)
-        assert "! 1 of 1 replies of evil" in app.shown
-        assert "1 flagged" in row(app, "Replies")
+        shown = app.shown.splitlines()
+        (above,) = [at for at, line in enumerate(shown) if "! 1 of 1 replies of evil" in line]
+        assert above < shown.index(row(app, "Good calls"))
+        assert row(app, "Replies").split()[1:] == ["12", "fine", "1", "looping"]
         await pilot.press("[")  # the last: what differs, with names that look like markup
         await until(pilot, "[/y] [bold]x[/]")
         await pilot.press("[")
@@ -177,7 +242,10 @@ def test_distributions_lie_over_each_other_and_differences_are_named(db: Path, s
         assert "≠ unlike in: " in app.shown
         await pilot.press("]")
         await until(pilot, "% of calls")
-        assert len([line for line in app.shown.splitlines() if " n " in line and "p50" in line]) == 2
+        shown = app.shown.splitlines()
+        (heads,) = [at for at, line in enumerate(shown) if "p50" in line and "p99" in line and "max" in line]
+        assert shown[heads + 1].startswith(" ● #1 127.0.0.1:")
+        assert shown[heads + 2].startswith(" ● #3 127.0.0.1:")
         await pilot.press("j")
         await until(pilot, "End to end %")
         await pilot.press("]", "]")
@@ -232,3 +300,56 @@ def test_nothing_to_compare_a_run_that_is_gone_and_a_damaged_database(db: Path, 
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"no database\n" * 500)
     play(broken, LARGE, damaged)
+
+
+@pytest.mark.parametrize("marker", ["braille", "ascii"])
+def test_the_rows_below_a_distribution_begin_with_the_signs_of_their_lines(
+    db: Path, marker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    async def act(app: Face, pilot: Pilot[None]) -> None:
+        app.settings = msgspec.structs.replace(
+            app.settings, app=msgspec.structs.replace(app.settings.app, chart=marker)
+        )
+        await opened(pilot, FIRST, SECOND)
+        await pilot.press("]")
+        await until(pilot, "% of calls")
+
+        def signs() -> list[tuple[str, object]]:
+            told = app.screen.query_one(".distribution-figures", Static).content
+            assert isinstance(told, Text)
+            return [
+                (told.plain[span.start : span.end], span.style.color)
+                for span in told.spans
+                if isinstance(span.style, Style)
+            ]
+
+        def wanted() -> list[tuple[str, object]]:
+            chart = app.screen.query_one(Chart)
+            colours = [chart.get_component_rich_style(f"chart--{n}", partial=True).color for n in (1, 2)]
+            return list(zip("●●" if marker == "braille" else "*+", colours, strict=True))
+
+        assert signs() == wanted()
+        assert len({colour for _, colour in signs()}) == 2
+        before = signs()
+        app.theme = "textual-light"
+        await until(pilot, lambda: signs() == wanted() != before)
+
+    play(db, SMALL, act)
+
+
+def test_rows_of_a_distribution_keep_number_and_figures_where_names_are_long() -> None:
+    many = [float(n) for n in range(1, 101)]
+    named = [(("●", Style()), f"#{n} {'a long name' * 6}", values) for n, values in ((11, many), (12, [5.0]))]
+    told = [distribution(values) for _, _, values in named]
+    lines = _rows(named, told, "ms", 99.5, 78).plain.splitlines()
+    assert max(map(len, lines)) <= 78
+    assert lines[0].split() == ["n", "p50", "p90", "p95", "p99", "max", "ms"]
+    assert lines[1].startswith("● #11 a long name")
+    assert lines[1].split()[-6:] == ["100", "50.5", "90.1", "95.0", "99.0", "100.0"]
+    assert lines[2].split()[-6:] == ["1", "5.00", "–", "–", "–", "5.00"]
+    assert lines[3] == "beyond the chart: 1 of #11"
+    assert lines[4] == "– n too small: p90 10, p95 20, p99 100 values needed"
+    assert _counted([24, 48, 30]) == "24–48"
+    assert _counted([1200, 1200]) == "1,200"

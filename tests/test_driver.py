@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from infertui.bench.seen import Seen
+from infertui.bench.asked import Asked, Turn
+from infertui.bench.seen import Later, Seen, later
 from infertui.client import driver
 from infertui.client.api import CHAT, COMPLETIONS, NATIVE
 from infertui.client.driver import Drive, Live, Sender, Stop
@@ -20,6 +21,9 @@ from infertui.client.record import Done
 from infertui.client.wire import Limits, Target
 from infertui.event import Event, Ticked
 from infertui.mock import Dials, Server, words
+from infertui.profile import Profile
+from infertui.scenario import scenario
+from infertui.scenario.base import Params
 from infertui.scenario.plan import Block, Call, Message, Plan, Prompt
 
 PROMPT = Prompt("p-1", "router", 20, (Message("system", "Be short."), Message("user", "Which of them is it?")))
@@ -146,7 +150,7 @@ FAULTS = {
     "bad-json": "bad-stream",
     "bad-chunk": "bad-stream",
     "slow-drip": "ok",
-    "empty": "ok",
+    "empty": "empty",
     "header-flood": "bad-stream",
 }
 
@@ -512,7 +516,7 @@ def test_the_live_view_shows_the_calls_under_way(served: Callable[..., Server]) 
     block = Block("measured", 1, Plan((call("a", max_tokens=200), call("b", max_tokens=200)), 2))
 
     async def main(url: str) -> None:
-        await Drive(sender(url), block, lambda one: None, Seen(7, block, 0, told.append).tick).run()
+        await Drive(sender(url), block, lambda one: None, Seen(7, block, Later(), told.append).tick).run()
 
     asyncio.run(main(served(tokens=200, gap_ms=4, ttft_ms=300).address))
     ticks = [each for each in told if isinstance(each, Ticked)]
@@ -542,3 +546,25 @@ def test_the_body_holds_what_it_promises_and_nothing_else() -> None:
     left = sender("http://127.0.0.1:1", without={"stream_options", "max_tokens"})
     body = msgspec.json.decode(left.request(call("a")).partition(b"\r\n\r\n")[2])
     assert set(body) == {"model", "messages", "stream", "temperature", "max_completion_tokens"}
+
+
+def test_the_time_left_is_of_all_servers_and_says_where_it_cannot_know() -> None:
+    profiles = tuple(
+        Profile(kind="openai", name=name, address=f"http://127.0.0.1:{port}")
+        for name, port in zip("abc", (1, 2, 3), strict=True)
+    )
+    asked = Asked(servers=profiles, scenario="single", params=Params(rounds=3))
+    first, second, third = turns = [Turn(asked, profile, scenario("single")) for profile in profiles]
+    for turn, left, round_s in ((first, 1, 2.0), (second, 2, 10.0), (third, 2, None)):
+        turn.rounds_left, turn.round_s = left, round_s
+    assert later(first, turns) == Later(rounds=1, others_s=20.0, least=True)
+    third.failed = "it is gone"
+    assert later(first, turns) == Later(rounds=1, others_s=20.0, least=False)
+    told: list[Event] = []
+    seen = Seen(1, Block("measured", 1, Plan((call("a", max_tokens=10),), 1)), later(first, turns), told.append)
+    counts = {"total": 4, "sent": 2, "ended": 1, "active": 1, "failed": 0, "tokens": 0}
+    seen.tick(Live(**counts, elapsed_ns=3 * 10**9, at_ns=1, lag_ns=0, flights=[]))
+    (tick,) = told
+    assert isinstance(tick, Ticked)
+    assert tick.left_s == 9 + 12 + 20  # of this round, of the next one, of the other server
+    assert not tick.left_least

@@ -113,7 +113,10 @@ def a_comparison() -> Comparison:
         "output_tps": 2469.1357802,
         "speedup": 2.5,
     }
-    two = report(13, f"{B} {EVIL}", figures, setup={"max_tokens": 16}, valid=False)
+    late = "invalid: the client's loop ran up to 6.4 ms late (p99; limit 2.0 ms): too much at once for this machine"
+    two = report(
+        13, f"{B} {EVIL}", figures, setup={"max_tokens": 16}, valid=False, warnings=[late], n_source="pieces:3"
+    )
     replies = {12: {"fine": 2, "looping": 1}, 13: {"fine": 3}}
     return compare([one, two], 12, replies, {12: MACHINE, 13: MACHINE})
 
@@ -171,7 +174,14 @@ def test_the_long_form_has_a_row_for_each_figure_of_each_run() -> None:
     assert list(found[0]) == list(sheet.COMPARED)
     keys = ["ttft_ms", "e2e_ms", "output_tps", "success_rate", "speedup", "memory_bytes"]
     counted = [f"replies_{kind}" for kind in ("fine", "empty", "looping", "garbled")]
-    assert [row["metric"] for row in found] == [key for key in [*keys, *counted] for _ in range(2)]
+    assert [row["metric"] for row in found] == [*(key for key in [*keys, *counted] for _ in range(2)), *["warning"] * 3]
+    told = [(row["run"], row["remark"].partition(": ")[2].partition(":")[0]) for row in found if row["remark"]]
+    assert told == [
+        ("13", "token counts"),  # of the output tokens, the one figure that rests on them
+        ("12", "suspicious"),
+        ("12", "their speed says little"),
+        ("13", "not valid"),
+    ]
     assert {row["better"] for row in found if row["metric"] == "speedup"} == {"higher"}
     assert [row["value"] for row in found if row["metric"] == "speedup"] == ["", "2.5"]
     assert [row["value"] for row in found if row["metric"] == "replies_looping"] == ["1", "0"]
@@ -183,7 +193,14 @@ def test_json_says_what_replies_are_worth() -> None:
     assert [flag["kind"] for flag in run["replies"]["flags"]["r1-002"]] == ["looping", "cut"]
     assert (run["tags"], run["note"], run["machine"]) == (["candidate", EVIL], "line 1\nline 2", MACHINE)
     told = json.loads(exported(a_comparison(), "json"))["comparison"]
-    assert told["warnings"] == ["1 of 3 replies of llama-server loops: their speed says little"]
+    suspicious, loops, invalid = told["warnings"]
+    assert suspicious == "llama-server: suspicious: the machine ran on its battery"
+    assert loops == "1 of 3 replies of llama-server loops: their speed says little"
+    assert invalid.startswith("mlx-lm ")
+    assert ": not valid: the client's loop ran up to 6.4 ms late" in invalid
+    judged = {each["key"]: (each["better"], each["unlike"]) for each in told["runs"][1]["differences"]}
+    assert judged["output_tps"] == ("", "token counts")
+    assert judged["ttft_ms"] == ("worse", "")
     assert {each["what"] for each in told["unlike"]} >= {"max tokens", "targets"}
 
 

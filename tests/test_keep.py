@@ -214,6 +214,8 @@ def test_tags_notes_and_deletion(infertui: Command, served: Serve) -> None:
     none = infertui("list", "runs", "--scenario", "concurrent")
     assert (none.returncode, none.stdout, none.stderr) == (0, "", "no run has that (--scenario)\n")
     assert infertui("note", "2", "").stdout == "run 2: it has no note now\n"
+    missing = infertui("delete", "77")
+    assert (missing.returncode, "no run '77'" in missing.stderr) == (2, True)
     asked = infertui("delete", "1")
     assert asked.returncode == 2
     assert "--yes deletes without asking" in asked.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +12,10 @@ from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from textual.content import Content
 
+from infertui.tui.bar import Bar, Bars, Track
 from infertui.tui.braille import MARGIN, Row
 from infertui.tui.chart import Marks
-from infertui.tui.lanes import Bar, Lanes, Timeline, described
+from infertui.tui.lanes import Lanes, Timeline, described
 
 NOTHING = ("no call yet", "lanes--axis")
 
@@ -168,6 +170,60 @@ class TestTwoLanesARow:
         shown = lanes(drawn(*two, height=7))
         assert [row[:7].strip() for row in shown] == ["a", "0-1", "2-3", "b", "0-1", ""]
         assert shown[-1] == "       … 12 more lanes"
+
+
+class TestMany:
+    """Of more calls than a lane has cells a picture is made of a few, and is the same."""
+
+    def serial(self, random: Random, calls: int) -> Track:
+        track, at = Track("", 0), 0.0
+        size = random.choice([0.01, 0.1, 1, 5])
+        for number in range(calls):
+            due = at + random.random() * size * random.choice([0, 0.1, 3])
+            sent = due + random.random() * size * 0.3
+            first = sent + random.random() * size
+            at = first + random.random() * size * random.choice([0.1, 1, 10])
+            state = random.choice(["good"] * 9 + ["failed"])
+            track.add(Bar(0, due, sent, first, at, state, "", f"r{number}"))
+        return track
+
+    @pytest.mark.parametrize("seed", range(10))
+    def test_the_picture_is_that_of_all_calls(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        random = Random(seed)
+        track = self.serial(random, 1500)
+        ends = [each.end_s or 0.0 for each in track]
+        for columns in (20, 53, 113):
+            low, high = sorted(random.sample(ends, 2))
+            shown = Timeline(Bars([track]), (low, high))
+            assert len(track.seen(low, high, columns)) <= 2 * columns
+            few = shown._cells([track], low, high, columns)
+            monkeypatch.setattr("infertui.tui.bar.FEW", 10_000)
+            assert shown._cells([track], low, high, columns) == few
+            monkeypatch.undo()
+
+    def test_one_that_lasts_is_seen_beneath_short_ones(self) -> None:
+        calls = [bar(0, 0, 0, 0, 20), *(bar(0, 5 + at / 1000, 5, 5, 5 + (at + 1) / 1000) for at in range(1000))]
+        assert lanes(drawn(*calls))[0].replace("▓", "█") == "     0 " + "█" * 20
+
+    def test_one_that_failed_is_seen_among_short_ones(self) -> None:
+        calls = [bar(0, at / 100, at / 100, at / 100, (at + 1) / 100) for at in range(1000)]
+        calls[500] = calls[500]._replace(state="failed")
+        assert lanes(drawn(*calls))[0].index("×") == MARGIN + 5
+
+    def test_the_one_that_is_pointed_at_is_found(self) -> None:
+        calls = [bar(0, at / 100, at / 100, at / 100, (at + 0.5) / 100, name=f"r{at}") for at in range(1000)]
+        shown = Timeline(calls, (0, 20))
+        _, places = shown.rows("Calls", NOTHING, MARGIN + 21, 6, True, True)
+        found = shown.bar_at(places[1], 5, 21)
+        assert found is not None
+        assert found.name == "r550"  # the last one due until half a cell later
+        assert shown.bar_at(places[1], 15, 21) is None
+
+    @given(st.text(max_size=5), st.none() | st.floats(-1e6, 1e6))
+    def test_what_is_kept_of_a_call_is_the_call(self, name: str, time: float | None) -> None:
+        kept = Bar(3, 1.5, time, None, time, "warmup", "mlx", name)
+        (found,) = Bars.of([kept])
+        assert found == kept._replace(name=name.replace("\0", ""))
 
 
 class TestSizes:

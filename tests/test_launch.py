@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -32,9 +33,9 @@ from infertui.tui.page import Confirm
 from infertui.tui.screens import attach, serving
 from infertui.tui.screens.errand import Errand
 from infertui.tui.screens.forecast import effort, expected, history
-from infertui.tui.screens.form import Field, Form, arguments, wrong
+from infertui.tui.screens.form import Field, Form, Number, arguments, wrong
 from infertui.tui.screens.launch import FIRST, RUNNING, LaunchScreen
-from infertui.tui.screens.servers import NONE_INSTALLED, Roster, cells, columns, detail, log_of, sheet
+from infertui.tui.screens.servers import NONE_INSTALLED, Roster, Row, cells, columns, detail, log_of, sheet
 from infertui.tui.screens.serving import ServerPane, Servers
 from infertui.tui.widgets import Ask, Reader, Table
 
@@ -281,6 +282,46 @@ def test_a_wrong_number_says_what_is_allowed_and_nothing_runs(
     assert launch(tmp_path, steps, size).asked == [[*USUAL, "--requests", "7"]]
 
 
+def test_a_letter_changes_no_number_and_is_a_key_of_the_page(
+    tmp_path: Path, home: Path, still: dict[str, Status]
+) -> None:
+    async def steps(app: App, pilot: Pilot[None]) -> None:
+        await pilot.press("tab", "tab", "2", "4", "enter", "3", "up")
+        field = app.screen.query_one("#field-requests", Field)
+        assert isinstance(app.focused, Number)
+        assert app.focused is field.holder
+        assert field.holder.selection.is_empty
+        await pilot.press("w", "minus", "4")
+        assert field.text == "244"  # after what was there, and digits alone
+        await pilot.press("backspace", "r")
+        await until(pilot, lambda: bool(app.asked))
+        assert field.text == "24"
+
+    assert launch(tmp_path, steps).asked == [[*USUAL, "--requests", "24", "--rounds", "3"]]
+
+
+def test_only_a_seed_is_less_than_nothing(tmp_path: Path, home: Path, still: dict[str, Status]) -> None:
+    async def steps(app: App, pilot: Pilot[None]) -> None:
+        for name, text in (("seed", "-5"), ("warmup", "5")):
+            field = app.screen.query_one(f"#field-{name}", Field)
+            field.holder.focus()
+            await pilot.press("minus", "5", "r" if name == "seed" else "z")
+            assert field.text == text
+
+    launch(tmp_path, steps)
+
+
+def test_a_label_takes_letters(tmp_path: Path, home: Path, still: dict[str, Status]) -> None:
+    async def steps(app: App, pilot: Pilot[None]) -> None:
+        field = app.screen.query_one("#field-label", Field)
+        field.holder.focus()
+        await typed(pilot, "run 1")
+        await pilot.press("tab", "shift+tab", "0")
+        assert field.text == "run 10"
+
+    assert launch(tmp_path, steps).asked == []
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
@@ -293,7 +334,7 @@ def test_a_wrong_number_says_what_is_allowed_and_nothing_runs(
         ("warmup", "-1", "it takes 0 to 10,000"),
         ("seed", "-5", ""),
         ("cache", "warm", ""),
-        ("label", "last", "a label has a letter in it: runs are numbered"),
+        ("label", "last", "`last` means the newest run: use another name"),
         ("label", "12", "a label has a letter in it: runs are numbered"),
         ("more", "--label 'x", "a quotation has no end"),
         ("more", "--wait 0", ""),
@@ -383,7 +424,8 @@ def test_a_broken_profile_is_a_row_with_its_reason(
         await pilot.press("G")
         (key,) = (key for key, row in table_of(app).items() if row[2] == "broken")
         assert table_of(app)[key][:3] == ["!", "mine", "broken"]
-        assert "mine.toml:2: unknown key `slotz`" in text_of(app, "#servers-detail").replace("\n", "")
+        assert text_of(app, "#servers-detail").startswith("unknown key `slotz` (did you mean slots?) · ")
+        assert "mine.toml:2" in text_of(app, "#servers-detail").replace("\n", "")
         await pilot.press("space", "r")
         (home / "profiles" / "mine.toml").write_text('kind = "llama-server"\nmodel = "embedded"\n')
         await pilot.press("f5")
@@ -456,6 +498,23 @@ def test_states_in_words(home: Path) -> None:
     told.learn(asked, [Status(profile=each.name, kind=each.kind, state=State.STOPPED) for each in asked])
     assert [each.name for each in told.asked(False, [])] == ["http://127.0.0.1:9"]
     assert "orphan gone" not in told.rows
+
+
+def test_what_is_wrong_comes_before_where_and_of_a_long_path_only_the_end(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = home / "profiles" / "mine.toml"
+    model = f"/{'models/' * 12}qwen3.gguf"
+    row = Row("mine", "mine", "profile", Profile(kind="llama-server", model=model, file=str(place)))
+    row.statuses = [Status(profile="mine", kind="llama-server", state=State.STOPPED)]
+    row.said = f"{place}:2: model: there is no file '{model}' (give the path of a GGUF file)"
+    told = detail(row, PALETTE).plain.splitlines()
+    assert told[0].startswith("model: there is no file '…/models/")
+    assert f"/qwen3.gguf' (give the path of a GGUF file) · {place}:2" in told[0]
+    row.said = f"nothing answers at http://127.0.0.1:8080/{'v1/' * 20}"
+    assert detail(row, PALETTE).plain.startswith(row.said)
+    monkeypatch.chdir(home)
+    assert detail(row, PALETTE).plain.endswith(f"llama-server · profiles{os.sep}mine.toml")
 
 
 def test_columns_fit_their_place(home: Path) -> None:

@@ -187,6 +187,37 @@ def test_deleting_asks_names_what_goes_and_can_be_declined(db: Path) -> None:
     play(db, SMALL, act)
 
 
+def test_what_the_filter_hides_is_not_deleted(db: Path) -> None:
+    async def act(app: Face, pilot: Pilot[None]) -> None:
+        await until(pilot, "4 runs")
+        await pilot.press("a")
+        await until(pilot, "4 marked")
+        await pilot.press("slash", *"pair", "enter")
+        await until(pilot, "2 of 4 runs")
+        await pilot.press("D")
+        await until(pilot, "Delete 2 runs?")
+        assert "2 more are marked and not shown: they stay" in app.shown
+        await pilot.press("n")
+        await until(pilot, lambda: not isinstance(app.screen, Confirm))
+        await pilot.press("space", "k", "D")  # the newer of the two is marked no more
+        await until(pilot, "Delete run 1?")
+        await pilot.press("y")
+        await until(pilot, "1 of 3 runs")
+        assert page(app)._marked == {FAULTY, EVIL}
+        await pilot.press("D")  # of those that are shown none is marked
+        await until(pilot, "Delete run 2?")
+        await pilot.press("n", "escape")
+        await until(pilot, "3 runs · 2 marked")
+        await pilot.press("slash", *"evil", "enter", "D")
+        await until(pilot, "Delete run 4?")
+        assert "1 more is marked and not shown: it stays" in app.shown
+        await pilot.press("n", "escape", "D")
+        await until(pilot, "Delete 2 runs?")
+        assert "more" not in app.shown
+
+    play(db, SMALL, act)
+
+
 def test_a_run_that_is_under_way_is_listed_and_not_deleted(db: Path) -> None:
     import os
 
@@ -272,11 +303,15 @@ def test_without_runs_without_a_database_and_with_a_damaged_one(
         await pilot.press("c", "e", "D", "t", "space", "enter", "y", "s", "slash", "x", "escape")
         assert app.shown.count("No runs yet") == 1
 
+    async def missing(app: Face, pilot: Pilot[None]) -> None:
+        await until(pilot, "there is no database at none.db: the first run makes it")
+        await empty(app, pilot)
+
     async def damaged(app: Face, pilot: Pilot[None]) -> None:
         await until(pilot, "move it away")
         assert "broken.db is" in app.shown
 
-    play(tmp_path / "none.db", size, empty)
+    play(tmp_path / "none.db", size, missing)
     assert not (tmp_path / "none.db").exists()
     Store(tmp_path / "empty.db").close()
     play(tmp_path / "empty.db", size, empty)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from infertui.metric import CallRecord
 from infertui.report.figure import number
 from infertui.stats import Distribution
+from infertui.tui.screens.call_section import _columns as call_columns
 from infertui.tui.screens.run import RunScreen
 from infertui.tui.screens.run_section import TimelineSection
 from infertui.tui.screens.section import Filter
@@ -145,6 +147,27 @@ def test_calls_are_found_read_and_copied_as_curl(db: Path, size: tuple[int, int]
         await until(pilot, "4 runs")
 
     play(db, size, act)
+
+
+def test_names_of_prompts_get_the_room_that_outcomes_leave() -> None:
+    def call(prompt: str, outcome: str = "ok", message: str = "") -> CallRecord:
+        return CallRecord(
+            name="r1-001", role="measured", round=1, lane=0, kind="k", prompt_id=prompt, prompt_hash="", max_tokens=8,
+            sched_ns=0, outcome=outcome, message=message,
+        )  # fmt: skip
+
+    def sizes(width: int, *calls: CallRecord) -> dict[str, int | None]:
+        return {column.key: column.width for column in call_columns(calls, width)}
+
+    # 80 less call 6, ttft 7, e2e 7, tok 5, tok/s 6, flag 7, and 2 for each of 8 columns: 26 for both
+    long = "reasoning-long-division"
+    for made, prompt, outcome in (
+        (call(long), 19, 7),
+        (call(long, "http", "nobody is there"), 13, 13),
+        (call("short"), 6, 20),
+    ):
+        found = sizes(80, made)
+        assert (found["prompt"], found["outcome"]) == (prompt, outcome)
 
 
 def test_samples_that_nobody_wanted_are_said_to_be_so(db: Path) -> None:

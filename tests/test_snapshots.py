@@ -147,7 +147,8 @@ def test_results(snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.Monk
     assert snap_compare(opened(tmp_path), terminal_size=size, run_before=told)
 
 
-def test_results_without_any(snap_compare: Compare, tmp_path: Path) -> None:
+def test_results_without_any(snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert snap_compare(opened(tmp_path), terminal_size=SMALL, run_before=shows("No runs yet", on="results"))
 
 
@@ -180,5 +181,5 @@ def test_compare(snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_help(snap_compare: Compare, tmp_path: Path) -> None:
-    told = shows("Key", keys=["question_mark"])
+    told = shows("Measure this server", "esc closes", keys=["question_mark"])
     assert snap_compare(opened(tmp_path), terminal_size=LARGE, run_before=told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from random import Random
 from typing import Any
 
 import msgspec
@@ -25,11 +26,12 @@ from infertui.event import (
     Waited,
     Warned,
 )
-from infertui.metric import CallRecord, Generator, Summary
+from infertui.metric import CallRecord, Generator, Summary, summarise
 from infertui.result import Report, Telemetry
 from infertui.sample import Sample
+from infertui.stats import Distribution, percentile
 from infertui.tui import course
-from infertui.tui.course import Bar, Series, Span, halved
+from infertui.tui.course import LEVELS, Bar, Dots, Median, Series, Span, halved
 from infertui.tui.story import MOST_LINES, Story, of_run
 
 S = 1_000_000_000
@@ -323,7 +325,7 @@ class TestBars:
             ended(call("n", 3, None, lane=2, outcome="refused")),
             ticked(5, under_way=[flying("b", 0, 3, 4), flying("c", 1, 4)]),
         )
-        assert story.runs[1].bars(5) == [
+        assert list(story.runs[1].bars(5)) == [
             Bar(0, 0, 1, 2, 3, "good", "mlx", "a"),
             Bar(2, 3, None, None, 3, "failed", "mlx", "n"),
             Bar(0, 3, 3, 4, None, "running", "mlx", "b"),
@@ -334,9 +336,9 @@ class TestBars:
         story = told(
             run_started(), block_started(), ticked(1, under_way=[flying("a", 0, 0, 0.5)]), ticked(2), ticked(3)
         )
-        assert story.runs[1].bars(3) == [Bar(0, 0, 0, 0.5, 2, "running", "mlx", "a")]
+        assert list(story.runs[1].bars(3)) == [Bar(0, 0, 0, 0.5, 2, "running", "mlx", "a")]
         told(ended(call("a", 0, 0, 0.5, 1.5)), story=story)
-        assert story.runs[1].bars(3) == [Bar(0, 0, 0, 0.5, 1.5, "good", "mlx", "a")]
+        assert list(story.runs[1].bars(3)) == [Bar(0, 0, 0, 0.5, 1.5, "good", "mlx", "a")]
 
     def test_none_is_drawn_twice_where_its_end_overtakes_a_tick(self) -> None:
         story = told(
@@ -346,7 +348,7 @@ class TestBars:
 
     def test_none_is_under_way_when_its_block_has_ended(self) -> None:
         story = told(run_started(), block_started(), ticked(1, under_way=[flying("a", 0, 0)]), block_ended())
-        assert story.runs[1].bars(2) == []
+        assert not story.runs[1].bars(2)
 
     def test_what_is_not_measured_is_told_apart(self) -> None:
         for role in ("warmup", "alone"):
@@ -358,6 +360,79 @@ class TestBars:
                 ticked(3, role=role, turn=0, under_way=[flying("c", 0, 2)]),
             )
             assert [bar.state for bar in story.runs[1].bars(3)] == [role, "failed", role]
+
+    def test_one_whose_end_is_told_late_stands_where_it_was_due(self) -> None:
+        story = told(run_started(), block_started())
+        for name, due, outcome in (("a", 0, "ok"), ("c", 4, "reset"), ("b", 2, "ok"), ("d", 6, "reset")):
+            told(ended(call(name, due, due, due + 1, due + 2, outcome=outcome)), story=story)
+        (track,) = story.runs[1].bars(9).tracks
+        assert [(bar.name, bar.due_s, bar.state) for bar in track] == [
+            ("a", 0, "good"),
+            ("b", 2, "good"),
+            ("c", 4, "failed"),
+            ("d", 6, "failed"),
+        ]
+        assert [list(track.within(low, high)) for low, high in ((0, 9), (2.5, 4.5), (6.5, 7), (8.5, 9), (-2, -1))] == [
+            [0, 1, 2, 3],
+            [1, 2],
+            [3],
+            [],
+            [],
+        ]
+
+    def test_only_the_newest_ends_are_remembered_by_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(course, "MOST_ENDED", 3)
+        story = told(run_started(), block_started(), *(ended(call(f"r{at}", at, at, at, at + 1)) for at in range(9)))
+        told(ticked(9, under_way=[flying("r8", 0, 8), flying("r9", 0, 9)]), story=story)
+        assert [bar.name for bar in story.runs[1].bars(9)][-2:] == ["r8", "r9"]
+        assert len(story.runs[1]._ended) == 3
+
+
+class TestFigures:
+    def test_they_are_those_of_the_whole_run_to_the_last_digit(self) -> None:
+        """Four calls at once in three rounds, in the order of their ends; some fail, some are cancelled."""
+        random = Random(5)
+        calls: list[CallRecord] = []
+        for turn in (1, 2, 3):
+            for lane in range(4):
+                at = 100 * turn + random.random()
+                for number in range(25):
+                    first, end = at + random.random(), at + 1 + random.random()
+                    outcome = random.choice(["ok"] * 8 + ["reset", "cancelled"])
+                    name, tokens = f"{turn}-{lane}-{number}", random.choice([None, 0, 7, 64])
+                    calls.append(
+                        call(name, at, at + 0.01, first, end, turn=turn, lane=lane, outcome=outcome, n_output=tokens)
+                    )
+                    at = end
+        calls += [call("w", 50, 50, 51, 52, "warmup", 0, n_output=9), call("x", 60, 60, 61, 62, "alone", 0)]
+        story = told(run_started(), block_started())
+        for at, record in enumerate(sorted(calls, key=lambda each: each.end_ns or 0), 1):
+            told(ended(record), story=story)
+            so_far = story.runs[1].so_far
+            if at % 40 == 0:  # asked now and then, as somebody who looks
+                assert so_far.ttft_ms.value is not None
+        found = summarise(calls, [], Generator())
+        told_ms = [found.metrics[key] for key in ("ttft_ms", "e2e_ms")]
+        assert [so_far.success_rate, so_far.output_tps] == [found.metrics[k] for k in ("success_rate", "output_tps")]
+        assert [so_far.ttft_ms.value, so_far.e2e_ms.value] == [
+            each.p50 for each in told_ms if isinstance(each, Distribution)
+        ]
+        assert so_far.calls == found.calls - found.errors["cancelled"]
+        assert story.runs[1].ended == len(calls) == 302
+
+    def test_of_no_call_nothing_is_known(self) -> None:
+        so_far = told(run_started()).runs[1].so_far
+        assert (so_far.success_rate, so_far.output_tps, so_far.ttft_ms.value) == (None, None, None)
+
+    @pytest.mark.parametrize("every", [1, 7, 1000])
+    def test_a_median_does_not_depend_on_when_it_is_asked_for(self, every: int) -> None:
+        random = Random(every)
+        values, median = [random.random() for _ in range(999)], Median()
+        for at, value in enumerate(values, 1):
+            median.add(value)
+            if at % every == 0:
+                assert median.value == percentile(sorted(values[:at]), 50)
+        assert median.value == sorted(values)[499]
 
 
 class TestSamples:
@@ -402,6 +477,52 @@ class TestSeries:
         assert [x for x, _ in series] == sorted(x for x, _ in series)
         assert len(alone) <= 101
         assert alone[-2:] == [(999, 999), (999, None)]
+
+    def test_of_many_the_coarser_ones_are_seen_and_the_newest(self) -> None:
+        series = Series()
+        for at in range(1003):
+            series.put(at, 500 if at == 321 else at % 7)
+        assert series.seen(100, 109, 10) == [(at, at % 7) for at in range(99, 111)]
+        seen = list(series.seen(0, 2000, 100))
+        assert len(seen) <= 100 + 3 * 4
+        assert (321, 500) in seen
+        assert [x for x, _ in seen] == sorted(x for x, _ in seen)
+        assert seen[-1] == (1002, 1002 % 7)
+
+    def test_a_cloud_of_many_points_keeps_its_middle_and_its_edges(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of seven values in turn each is met about as often; what was only once the highest is not lost."""
+        monkeypatch.setattr(course, "MOST_POINTS", 2000)
+        dots = Dots()
+        for at in range(5000):
+            dots.put(at, 500 if at == 321 else at % 7)
+        assert dots.seen(4900, 4909, 10) == [(at, at % 7) for at in range(4899, 4911)]
+        for most in (100, 500):
+            seen = dots.seen(0, 5000, most)
+            assert len(seen) <= most + 4 * LEVELS
+            assert (321, 500) in seen
+            assert seen[-1] == (4999, 4999 % 7)
+            assert [x for x, _ in seen] == sorted(x for x, _ in seen)
+            assert {y for _, y in seen} == {0, 1, 2, 3, 4, 5, 6, 500}
+
+    def test_gaps_are_seen_in_coarser_ones_as_well(self) -> None:
+        series = Series()
+        for at in range(300):
+            series.put(at, 1.0)
+            if at == 149:
+                series.cut()
+        seen = list(series.seen(0, 300, 80))
+        assert len(seen) < 160
+        (gap,) = [at for at, (_, y) in enumerate(seen) if y is None]
+        assert seen[gap - 1][0] < 150 <= seen[gap + 1][0]
+
+    def test_where_every_point_stands_alone_nothing_grows_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(course, "MOST_POINTS", 100)
+        series = Series()
+        for at in range(1000):
+            series.put(at, at)
+            series.cut()
+        assert len(series.seen(0, 1000, 10)) <= 101
+        assert list(series.seen(0, 1000, 10))[-2:] == [(999, 999), (999, None)]
 
 
 class TestSeveralRuns:
@@ -520,7 +641,7 @@ class TestStored:
         story = of_run(report(status="failed", message="it did not start"), [], [], {})
         assert story.over
         assert lines(story, "error") == ["it did not start"]
-        assert story.runs[5].bars(0) == []
+        assert not story.runs[5].bars(0)
 
 
 def test_events_survive_their_way_through_the_pipe() -> None:
@@ -531,3 +652,18 @@ def test_events_survive_their_way_through_the_pipe() -> None:
     story = told(*(event for event in read if event is not None))
     assert len(story.runs[1].bars(2)) == 1
     assert msgspec.to_builtins(read[2]) == msgspec.to_builtins(events[2])
+
+
+def test_calls_that_fail_before_the_rounds_are_counted_apart() -> None:
+    refused = msgspec.structs.replace(call("w1", 3, 3, None, 5, "warmup", 0), outcome="http-500")
+    story = told(run_started(), block_started("warmup", 0), ended(refused))
+    assert (story.runs[1].early, story.runs[1].errors) == ({"http-500": 1}, {})
+
+
+def test_the_time_left_is_told_as_the_least_where_it_is() -> None:
+    story = told(run_started(), block_started(), ticked(7, left=31.2))
+    assert story.left() == "31 s left"
+    told(msgspec.structs.replace(ticked(8, left=25.0), left_least=True), story=story)
+    assert story.left() == "at least 25 s left"
+    told(ended(call("r1", 6, 6, 6.5, 60)), story=story)
+    assert story.left() == ""  # it took longer

@@ -113,6 +113,13 @@ def test_doubts_come_last_and_make_a_run_suspicious() -> None:
     assert state_of("done", report({}, doubts=doubts[1:]).summary) == "done"
 
 
+def test_two_sizes_that_stand_together_have_one_unit() -> None:
+    used = distribution([1010.0 * MIB, 1034.0 * MIB])
+    assert lines(report({"ram_used_bytes": used})) == ["machine RAM 0.998 GiB (max 1.01 GiB)"]
+    assert size(2 * MIB, 3 * MIB) == size(2 * MIB, None) == "2.00 MiB"
+    assert size(None, MIB) == "–"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, "–"), (0, "0 B"), (1023, "1023 B"), (1536, "1.50 KiB"), (40 * MIB, "40.0 MiB"), (1 << 40, "1,024 GiB")],

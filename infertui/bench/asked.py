@@ -57,6 +57,8 @@ class Turn:
         self.model = ""
         self.sender: Sender | None = None  # while its server serves
         self.prepared = False
+        self.rounds_left = self.params.rounds  # that have not begun
+        self.round_s: float | None = None  # what the last one took
         self.starts: list[Start] = []
         self.log = (0, "")  # of the server that runs: its row, its file
         self.records: list[CallRecord] = []

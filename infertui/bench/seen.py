@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from infertui import stats
+from infertui.bench.asked import Turn
 from infertui.client.driver import Live
 from infertui.client.record import Flight
 from infertui.event import Event, Ticked, UnderWay
@@ -13,10 +15,25 @@ from infertui.metric import CallRecord
 from infertui.scenario.plan import Block
 
 
+class Later(NamedTuple):
+    """What is to come after a block: rounds like it, and what is known of the others. `least`: of some nothing is."""
+
+    rounds: int = 0
+    others_s: float = 0.0
+    least: bool = False
+
+
+def later(turn: Turn, turns: Sequence[Turn]) -> Later:
+    """Rounds of other servers are taken to be as their last one was."""
+    others = [each for each in turns if each is not turn and each.rounds_left and not each.failed]
+    known = [each.rounds_left * each.round_s for each in others if each.round_s is not None]
+    return Later(turn.rounds_left, sum(known), len(known) < len(others))
+
+
 class Seen:
     """Its ticks: how far, how fast, and how long it will take."""
 
-    def __init__(self, run: int, block: Block, later: int, emit: Callable[[Event], None]) -> None:
+    def __init__(self, run: int, block: Block, later: Later, emit: Callable[[Event], None]) -> None:
         self.run = run
         self.block = block
         self.later = later
@@ -42,7 +59,7 @@ class Seen:
         part = max(live.ended / live.total, min(1.0, live.tokens / self.wanted))
         left = elapsed * (1 - part) / part if part else None
         if left is not None and self.block.role == "measured":
-            left += self.later * (elapsed + left)
+            left += self.later.rounds * (elapsed + left) + self.later.others_s
         self.emit(
             Ticked(
                 run=self.run,
@@ -57,6 +74,7 @@ class Seen:
                 tokens_per_s=tokens / since if since > 0 else 0.0,
                 elapsed_s=elapsed,
                 left_s=left,
+                left_least=self.later.least,
                 ttft_ms=stats.percentile(sorted(self.ttft), 50) if self.ttft else None,
                 e2e_ms=stats.percentile(sorted(self.e2e), 50) if self.e2e else None,
                 at_ns=live.at_ns,

@@ -17,7 +17,7 @@ from infertui import metric
 from infertui.bench.asked import Asked, Turn
 from infertui.bench.observer import Observer
 from infertui.bench.quiet import cpu_s, many_files, quiet
-from infertui.bench.seen import Seen
+from infertui.bench.seen import Seen, later
 from infertui.bench.signals import heeded
 from infertui.client.api import CHAT, COMPLETIONS, NATIVE, Api
 from infertui.client.driver import Drive, Live, Sender, Stop
@@ -93,7 +93,6 @@ class Work:
         self.facts = machine.facts()
         facts = msgspec.json.encode(self.facts)
         self.machine = store.add_machine(digest(facts), facts)
-        self.blocks_left = 0
 
     async def run(self) -> list[Report]:
         self.writer = Writer(self.store.path, lambda message: self.emit(Warned(run=None, message=message)))
@@ -103,11 +102,10 @@ class Work:
                 for turn in self.turns:
                     self._enter(turn)
                 rounds = self.turns[0].params.rounds
-                self.blocks_left = rounds * len(self.turns)
                 for number in range(rounds):
                     first = number % len(self.turns)
                     for turn in self.turns[first:] + self.turns[:first]:
-                        self.blocks_left -= 1
+                        turn.rounds_left -= 1
                         await self._play(turn, number)
                 for turn in self.turns:
                     await self._end_server(turn)
@@ -183,6 +181,7 @@ class Work:
                 self._enter(instead)
                 self._warn(instead, f"in the place of {turn.server.name}, which did not start")
                 self.turns.append(instead)
+                instead.rounds_left = turn.rounds_left
                 await self._play(instead, number)
 
     async def _begin_server(self, turn: Turn) -> None:
@@ -366,7 +365,7 @@ class Work:
                 run=turn.run, role=block.role, round=block.round, calls=len(plan.calls), concurrency=plan.concurrency
             )
         )
-        seen = Seen(turn.run, block, self.blocks_left, self.emit)
+        seen = Seen(turn.run, block, later(turn, self.turns), self.emit)
         prompts = {call.name: call.prompt for call in plan.calls}
 
         def ended(done: Done) -> None:
@@ -405,6 +404,8 @@ class Work:
                 turn.cpu_s += cpu_s() - cpu
                 turn.loop_lag_ns += drive.loop_lag_ns
         elapsed = (time.perf_counter_ns() - began) / 1e9
+        if block.role == "measured":
+            turn.round_s = elapsed
         await self.observer.after(turn, block)
         await self._flush()
         self.emit(BlockEnded(run=turn.run, role=block.role, round=block.round, elapsed_s=elapsed))

@@ -72,16 +72,25 @@ def _go_with(lifeline: int) -> None:
 @click.command()
 @json_option
 def keys(as_json: bool) -> None:
-    """List the keys of the app by their names, under which settings.toml gives them others.
+    """List the keys of the app by their names, under which settings.toml gives them others: those that it has now.
 
     \b
     infertui keys
     infertui keys --json
     """
     from infertui.report.data import encoded
-    from infertui.tui.keys import all_of
+    from infertui.settings import Settings, user
+    from infertui.tui.keys import all_of, checked
 
-    known = all_of()
+    errors: list[str] = []
+    try:
+        settings = user()
+    except UsageError as unread:
+        settings, errors = Settings(), [str(unread)]
+    chosen, refused = checked(settings.app.keys)
+    known = all_of(chosen)
+    for error in (*errors, *refused):
+        click.echo(f"! {error}", err=True)
     if as_json:
         click.echo(encoded({"keys": [key._asdict() for key in known]}))
         return

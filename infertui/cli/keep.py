@@ -78,10 +78,10 @@ def delete(runs: tuple[str, ...], yes: bool, db: str | None) -> None:
     infertui delete 12 13
     infertui delete last --yes
     """
-    if not yes and not sys.stdin.isatty():
-        raise UsageError("nobody is there to be asked", "--yes deletes without asking")
     with _writable(db) as store:
         rows = list({row.id: row for row in map(store.run, runs)}.values())
+        if not yes and not sys.stdin.isatty():
+            raise UsageError("nobody is there to be asked", "--yes deletes without asking")
         for row in rows[:NAMED]:
             click.echo(_told(store, row), err=True)
         if len(rows) > NAMED:

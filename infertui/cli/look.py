@@ -43,16 +43,24 @@ def list_(what: str, limit: int, db: str | None, as_json: bool, **wanted: str) -
     from infertui.settings import database
 
     rows, tags = [], {}
-    if database(db).exists():
+    there = database(db).exists()
+    if there:
         with opened(db) as store:
             rows, tags = store.runs(limit, **wanted), store.all_tags()
             for row in rows:
                 if not row.summary and row.status != "running":  # cut off before it could be added up
                     row.summary = _added_up(store, row.id)
+    if not there:
+        from infertui.text import plain
+
+        place = plain(str(database(db)), 1000)
+        click.echo(f"no runs yet: there is no database at {place} (`infertui run` makes it)", err=True)
     if as_json:
         from infertui.report.data import list_text
 
         click.echo(list_text(rows, tags))
+    elif not there:
+        pass
     elif not rows and asked:
         click.echo(f"no run has that ({', '.join(asked)})", err=True)
     elif not rows:

@@ -130,7 +130,9 @@ def run(
         raise UsageError(f"--api-key-env {api_key_env}: that variable is not set", f"export {api_key_env}=…")
     given = {name: asked[name] for name in PARAMETERS if asked[name] is not None}
     params = scenario(asked["scenario"]).checked(Params(**given))
-    if asked["label"].isdecimal() or asked["label"] == "last":
+    if asked["label"] == "last":
+        raise UsageError("--label last: `last` means the newest run", "use another name")
+    if asked["label"].isdecimal():
         raise UsageError(f"--label {asked['label']}: that is how runs are numbered", "use a name with a letter in it")
     if asked["temperature"] is not None and asked["temperature"] != asked["temperature"]:
         raise UsageError("--temperature nan: not a number", "0 is the usual choice for a measurement")

@@ -102,6 +102,8 @@ def done(flight: Flight, block: Block, failure: Failure | None, ended_ns: int) -
         failure = _complete(flight, failure, record)
         _stamps(flight, exchange, record, failure)
         _counts(flight, record)
+        if failure is None and not record.n_output and not reply.token_end:  # a server that says nothing is not fast
+            failure = Failure("empty", "the reply ended well, without a token")
     if flight.pauses:
         record.note = "the reply came faster than it could be decoded: reading was paused, and later stamps are late"
     if failure is not None:

@@ -18,6 +18,7 @@ from infertui.report.telemetry import limit_text
 from infertui.text import plain
 
 MARKS: dict[Better, tuple[str, str]] = {"better": ("▲", "green"), "worse": ("▼", "red"), "same": ("=", "dim")}
+UNLIKE = ("≠", "yellow")
 HEADS = ("differ", "ratio")
 NAME_WIDTH = 14  # of a head; what is longer is broken
 
@@ -29,11 +30,17 @@ class Cells(NamedTuple):
     difference: str = ""
     ratio: str = ""
     better: Better = ""
+    unlike: str = ""  # in what the two are not measured alike
+
+    @property
+    def mark(self) -> tuple[str, str]:
+        """What the difference is worth, as a sign and its style."""
+        return UNLIKE if self.unlike else MARKS.get(self.better, ("", ""))
 
     @property
     def against(self) -> Text:
         """What it is against the baseline's, in one piece."""
-        mark, style = MARKS.get(self.better, ("", ""))
+        mark, style = self.mark
         return Text(" ".join(part for part in (self.difference, self.ratio, mark) if part), style)
 
 
@@ -49,7 +56,7 @@ def compare_view(comparison: Comparison, every: bool = False, width: int = 120) 
 
     Where that is too wide as well, the runs stand in several tables, each with the baseline.
     """
-    columns = sorted(comparison.columns, key=lambda column: column.report is not comparison.baseline)
+    columns = comparison.ordered
     rows = list(_rows(comparison, columns, every))
     gap = 1 if width < 100 else 2
     room = width - sum(gap + max(len(text) for text in texts) for texts in zip(*(row[:2] for row in rows), strict=True))
@@ -68,6 +75,8 @@ def compare_view(comparison: Comparison, every: bool = False, width: int = 120) 
     tables.append(_table(columns, rows, shown, parts, stacked, gap))
     caption = "medians of calls; of what was sampled means, by time"
     marks = " · ▲ better, ▼ worse" if len(columns) > 1 else ""
+    if any(cells.unlike for row in rows for cells in row.cells):
+        marks += ", ≠ not measured alike"
     return Group(*tables, Text(caption + marks, "dim italic"), *_notes(comparison))
 
 
@@ -110,10 +119,10 @@ def cells_of(one: Difference, is_baseline: bool = False) -> Cells:
     if one.difference is None:
         return Cells(figure, UNKNOWN, "", one.better)
     if not one.difference:
-        return Cells(figure, "0", "", one.better)
+        return Cells(figure, "0", "", one.better, one.unlike)
     sign = "+" if one.difference > 0 else "-" if one.difference < 0 else ""
     ratio = UNKNOWN if one.ratio is None else f"×{number(one.ratio)}"
-    return Cells(figure, sign + one_figure(one.key, abs(one.difference)), ratio, one.better)
+    return Cells(figure, sign + one_figure(one.key, abs(one.difference)), ratio, one.better, one.unlike)
 
 
 def unit_of(key: str) -> str:
@@ -175,7 +184,7 @@ def _table(
         line: list[str | Text] = [row.label, row.unit]
         for index in shown:
             cells = row.cells[index]
-            mark, style = MARKS.get(cells.better, ("", ""))
+            mark, style = cells.mark
             if len(widths[index]) > 1:
                 line += [cells.figure, Text(cells.difference, style), Text(f"{cells.ratio} {mark}".strip(), style)]
             elif cells.difference:

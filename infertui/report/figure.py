@@ -18,14 +18,15 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{text} {unit}" if unit else text
 
 
-def size(value: float | None) -> str:
-    """Bytes, in the unit in which they are read best."""
+def size(value: float | None, beside: float | None = None) -> str:
+    """Bytes, in the unit in which they are read best: they, or those beside them, whichever are more."""
     if value is None:
         return UNKNOWN
+    most = max(abs(value), abs(beside or 0))
     for unit in ("B", "KiB", "MiB"):
-        if abs(value) < 1024:
+        if most < 1024:
             return number(value, unit) if unit != "B" else f"{value:.0f} B"
-        value /= 1024
+        value, most = value / 1024, most / 1024
     return number(value, "GiB")
 
 

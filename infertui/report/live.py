@@ -259,7 +259,7 @@ class Progress:
         yield "─" * (BAR - done), "dim"
         yield f" {event.ended}/{event.total}", "bold"
         if event.left_s is not None:
-            yield f" · {seconds(event.left_s)} left", ""
+            yield f" · {'at least ' if event.left_least else ''}{seconds(event.left_s)} left", ""
         if event.failed:
             yield f" · {event.failed} failed", "red"
         yield f" · {number(event.tokens_per_s, 'tok/s')}", ""

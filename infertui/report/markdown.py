@@ -154,12 +154,13 @@ def _comparison(comparison: Comparison, at: str) -> Iterator[str]:
         for column in columns:
             own = cells_of(column.differences[key], is_baseline=column.report is base)
             row.append(own.figure)
-            row += [] if column.report is base else [own.difference, own.ratio, own.better.replace(UNKNOWN, "")]
+            judged = "not alike" if own.unlike else own.better.replace(UNKNOWN, "")
+            row += [] if column.report is base else [own.difference, own.ratio, judged]
         figures.append(row)
     yield from _table(names, figures, "--:", 2)
     yield "Medians of calls; of what was sampled means, by time. A difference is to the baseline's figure."
     yield ""
-    remarks = [f"**{cell(warning)}**" for warning in comparison.warnings]
+    remarks = [f"**{cell(warning, 700)}**" for warning in comparison.warnings]
     remarks += [f"not alike: {cell(unlike_text(comparison, each), 1000)}" for each in comparison.unlike]
     caveats = dict.fromkeys(caveat for column in columns for caveat in column.report.caveats)
     yield from _list([*remarks, *(f"caveat: {cell(caveat, 400)}" for caveat in caveats)])

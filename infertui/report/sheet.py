@@ -11,7 +11,9 @@ from infertui.report.data import Whole
 from infertui.store import CALL_COLUMNS
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would work out
-COMPARED = ("metric", "unit", "better", "run", "server", "value", "baseline", "difference", "ratio")
+COMPARED = ("metric", "unit", "better", "run", "server", "value", "baseline", "difference", "ratio", "remark")
+
+_NONE = (None, None, None)  # of what has no baseline
 
 Value = str | float | int | bool | None
 
@@ -32,7 +34,8 @@ def calls_sheet(runs: Sequence[Whole]) -> str:
 def comparison_sheet(comparison: Comparison) -> str:
     """A row for each figure of each run: the long form, which sheets and data frames turn as they like.
 
-    `better` says which way it is. Replies that are fine or else are counted in rows of their own.
+    `better` says which way it is, `remark` in what the two are not measured alike. Replies that are fine or else are
+    counted in rows of their own; so is why a run is not valid or suspicious, as remarks.
     """
     rows: list[list[Value]] = []
     for key in comparison.keys:
@@ -40,14 +43,16 @@ def comparison_sheet(comparison: Comparison) -> str:
         for column in comparison.columns:
             one = column.differences[key]
             figures = [one.value, one.baseline, one.difference, one.ratio]
-            rows.append([key, metric.unit, metric.better, column.report.id, column.report.server, *figures])
+            remark = f"not alike: {one.unlike}" if one.unlike else ""
+            rows.append([key, metric.unit, metric.better, column.report.id, column.report.server, *figures, remark])
     for kind in ("fine", *reply.DOUBTFUL):
         for column in comparison.columns:
             if column.replies is not None:
                 count = column.replies.get(kind, 0)
-                rows.append(
-                    [f"replies_{kind}", "", "", column.report.id, column.report.server, count, None, None, None]
-                )
+                rows.append([f"replies_{kind}", "", "", column.report.id, column.report.server, count, *_NONE, ""])
+    for column in comparison.ordered:
+        own: list[Value] = ["warning", "", "", column.report.id, column.report.server, None, *_NONE]
+        rows += [[*own, warning] for warning in column.warnings]
     return _written(COMPARED, rows)
 
 

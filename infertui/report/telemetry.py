@@ -59,6 +59,11 @@ def _part(label: str, figure: str, more: str = "") -> Text:
     return Text.assemble((f"{label} ", "dim"), (figure, "bold"), (f" {more}" if more else "", "dim"))
 
 
+def _memory(label: str, found: Distribution) -> Text:
+    """Both figures in one unit."""
+    return _part(label, size(found.mean, found.max), f"(max {size(found.max)})")
+
+
 def _found(summary: Summary, key: str) -> Distribution | None:
     value = summary.metrics.get(key)
     return value if isinstance(value, Distribution) and value.n else None
@@ -79,7 +84,7 @@ def _server(summary: Summary) -> Iterator[Text]:
     private, mapped = _found(summary, "server_private_bytes"), _found(summary, "server_mapped_bytes")
     whole, first = _found(summary, "memory_bytes"), _found(summary, "first_token_memory_bytes")
     if private is not None:
-        yield _part("private", size(private.mean), f"(max {size(private.max)})")
+        yield _memory("private", private)
     if mapped is not None:
         yield _part("mapped", f"~{size(mapped.mean)}")
     elif whole is not None and private is not None and whole.mean != private.mean:
@@ -87,7 +92,7 @@ def _server(summary: Summary) -> Iterator[Text]:
     if first is not None:
         yield _part("memory at first token", size(first.mean))
     if (memory := _found(summary, "server_gpu_bytes")) is not None:
-        yield _part("GPU memory", size(memory.mean), f"(max {size(memory.max)})")
+        yield _memory("GPU memory", memory)
     elif (grown := _found(summary, "gpu_growth_bytes")) is not None:
         yield _part("GPU memory", f"~{size(grown.mean)}", "more than before its start")
     yield from _percent(summary, "server_gpu_percent", "GPU")
@@ -98,12 +103,12 @@ def _machine(report: Report) -> Iterator[Text]:
     yield from _percent(summary, "machine_cpu_percent", "CPU")
     yield from _percent(summary, "foreign_cpu_percent", "others")
     if (used := _found(summary, "ram_used_bytes")) is not None:
-        yield _part("RAM", size(used.mean), f"(max {size(used.max)})")
+        yield _memory("RAM", used)
     if (swap := _found(summary, "swap_used_bytes")) is not None and swap.max:
-        yield _part("swap", size(swap.mean), f"(max {size(swap.max)})")
+        yield _memory("swap", swap)
     yield from _percent(summary, "gpu_percent", "GPU")
     if (memory := _found(summary, "gpu_used_bytes")) is not None:
-        yield _part("GPU memory", size(memory.mean), f"(max {size(memory.max)})")
+        yield _memory("GPU memory", memory)
     for key, label in (("cpu_temperature_c", "CPU"), ("gpu_temperature_c", "GPU")):
         if (heat := _found(summary, key)) is not None:
             yield _part(label, number(heat.mean, "°C"), f"(max {number(heat.max)})")

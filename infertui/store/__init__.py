@@ -171,7 +171,9 @@ class Store:
     def set_label(self, run_id: int, label: str) -> None:
         """A name to find the run by; an empty one clears it."""
         label = label.strip()
-        if label.isdecimal() or label == "last":
+        if label == "last":
+            raise UsageError("no label: `last` means the newest run", "use another name")
+        if label.isdecimal():
             raise UsageError(f"the label {label!r} is how runs are numbered", "use a name with a letter in it")
         if label and not label.isprintable():
             raise UsageError("a label is one line of printable characters")

@@ -21,6 +21,7 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from infertui.aside import aside, awaited
+from infertui.config import near
 from infertui.errors import InferTUIError, UsageError
 from infertui.settings import Settings, database, user
 from infertui.text import plain
@@ -85,6 +86,9 @@ class InferTUI(App[None]):
         Binding("q", "back", "Quit", id="app.quit", tooltip="Leave the app"),
         Binding("m", "maximise", "Maximise", show=False, id="app.maximise", tooltip="The focused pane alone, and back"),
         Binding("ctrl+c", "interrupt", show=False, system=True, priority=True),
+        Binding("escape", "hide_help_panel", show=False, system=True, priority=True),
+        Binding("pagedown", "page_help(1)", show=False, system=True, priority=True),
+        Binding("pageup", "page_help(-1)", show=False, system=True, priority=True),
     ]
 
     under_way: reactive[str] = reactive("")
@@ -143,8 +147,8 @@ class InferTUI(App[None]):
         if wanted in self.available_themes:
             return wanted
         if wanted:
-            known = ", ".join(sorted(self.available_themes))
-            self.wrong.append(f"there is no theme {plain(wanted, 40)!r}: there are {known}")
+            hints = filter(None, (near(wanted, sorted(self.available_themes)), "ctrl+p lists them"))
+            self.wrong.append(f"there is no theme {plain(wanted, 40)!r} ({' '.join(hints)})")
         return theme.DARK.name
 
     def _remember_theme(self, name: str) -> None:
@@ -252,6 +256,35 @@ class InferTUI(App[None]):
         else:
             self.action_show_help_panel()
 
+    def action_show_help_panel(self) -> None:
+        from infertui.tui.help import Help
+
+        if not self.screen.query("HelpPanel"):
+            self.screen.mount(Help())
+
+    def action_page_help(self, by: int) -> None:
+        for panel in self.screen.query("HelpPanel"):
+            panel.scroll_relative(y=by * max(1, panel.size.height - 2), animate=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of the help are those of what lies beneath until it is open."""
+        if action in ("hide_help_panel", "page_help"):
+            return self._running and bool(self.screen_stack) and bool(self.screen.query("HelpPanel"))
+        return True
+
+    def action_command_palette(self) -> None:
+        from infertui.tui.help import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        from textual.theme import ThemeProvider
+
+        from infertui.tui.help import Palette
+
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
+
     def action_maximise(self) -> None:
         if self.screen.maximized is not None:
             self.screen.minimize()
@@ -264,13 +297,15 @@ class InferTUI(App[None]):
         yield from super().get_system_commands(screen)
         for page, title in PAGES.items():
             yield SystemCommand(title, f"Open the page {title}", partial(self.go, page))
-        yield SystemCommand("Doctor", "What is installed here, and what is missing", self.doctor)
+        own: dict[str, Binding] = {}  # by what they do: some have two keys
         for binding in screen.active_bindings.values():
             known = binding.binding
             if known.id and known.tooltip and binding.enabled and binding.node is screen:
-                yield SystemCommand(
-                    known.description, known.tooltip, partial(self.run_action, known.action, binding.node)
-                )
+                own.setdefault(known.action, known)
+        if "doctor" not in own:
+            yield SystemCommand("Doctor", "What is installed here, and what is missing", self.doctor)
+        for action, known in own.items():
+            yield SystemCommand(known.description, known.tooltip, partial(self.run_action, action, screen))
 
     def doctor(self) -> None:
         from infertui.tui.screens.doctor import doctor
@@ -384,10 +419,8 @@ class InferTUI(App[None]):
             self.under_way = ""
             return
         done, of = story.progress()
-        left = story.left_s()
-        from infertui.report.figure import seconds
-
-        self.under_way = f"● {done}/{of}" + (f" · {seconds(left)} left" if left is not None else "")
+        left = story.left()
+        self.under_way = f"● {done}/{of}" + (f" · {left}" if left else "")
 
 
 def _swept() -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import floor
 from typing import ClassVar, NamedTuple
 
 from textual.content import Content
@@ -16,9 +17,10 @@ from textual.events import Leave, MouseMove
 
 from infertui.report.figure import number
 from infertui.text import plain
+from infertui.tui.bar import Bar as Bar
+from infertui.tui.bar import Bars, Track
 from infertui.tui.braille import MARGIN, Row, bounds, column_of, fitted, middle, x_row, x_ticks
 from infertui.tui.chart import LOWEST, NARROWEST, Marks, Picture, legend
-from infertui.tui.course import Bar as Bar
 
 NONE, WAIT, PREFILL, DECODE, NEXT, FAILED = range(6)  # what a cell of a lane shows
 OTHER = 8  # added to it: of a call that is no measured one
@@ -32,7 +34,7 @@ WORDS = {WAIT: "waits", PREFILL: "to first token", DECODE: "decodes", FAILED: "f
 class Lane(NamedTuple):
     group: str
     number: int
-    bars: list[Bar]
+    tracks: list[Track]
 
 
 class Lanes(Picture):
@@ -94,7 +96,7 @@ Point at a call to see its figures. `m` shows the lanes alone.
 
     def show(
         self,
-        bars: Sequence[Bar],
+        bars: Bars | Sequence[Bar],
         x: tuple[float, float],
         now: float | None = None,
         *,
@@ -102,7 +104,7 @@ Point at a call to see its figures. `m` shows the lanes alone.
         marks: Marks = (),
     ) -> None:
         """Show these over that time in seconds. Calls under way are drawn up to `now`, or to the end of it."""
-        self._timeline = Timeline(tuple(bars), x, now, x_ticks, tuple(marks))
+        self._timeline = Timeline(Bars.of(bars), x, now, x_ticks, tuple(marks))
         self._said = ("", False)
         self.changed()
 
@@ -135,9 +137,9 @@ Point at a call to see its figures. `m` shows the lanes alone.
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What lanes show, and how it becomes rows of text."""
+    """What lanes show, and how it becomes rows of text. What that costs depends on its size, not on how many calls."""
 
-    bars: tuple[Bar, ...] = ()
+    bars: Bars | Sequence[Bar] = ()
     x: tuple[float, float] = (0.0, 1.0)
     now: float | None = None
     x_ticks: bool = True
@@ -156,17 +158,18 @@ class Timeline:
         top = fitted([*head, *legend(entries, width - len(head[0][0]), "lanes--axis")], width)
         if width < NARROWEST or height < LOWEST:
             return [top] + [fitted([], width)] * (height - 1), []
-        if not self.bars:
+        groups = _lanes(Bars.of(self.bars))
+        if not groups:
             return [top, *middle(plain(nothing[0]), nothing[1], width, height - 1)], []
         columns = width - MARGIN
         with_ticks = self.x_ticks and height > LOWEST
         made, places = [top], [list[Lane]()]
-        for text, lanes in arranged(_lanes(self.bars), height - 1 - with_ticks, 2 if unicode else 1):
+        for text, lanes in arranged(groups, height - 1 - with_ticks, 2 if unicode else 1):
             places.append(lanes)
             if not lanes:
                 made.append([(text, "lanes--axis")])
                 continue
-            cells = [self._cells(lane.bars, low, high, columns) for lane in lanes]
+            cells = [self._cells(lane.tracks, low, high, columns) for lane in lanes]
             chars, styles = _single(cells[0], unicode) if len(cells) == 1 else _double(cells[0], cells[1], colours)
             self._upright(chars, styles, low, high, "┊" if unicode else "|", named=not any(places[:-1]))
             made.append([(text, "lanes--axis"), *_runs(chars, styles)])
@@ -175,35 +178,43 @@ class Timeline:
             made.append([(x_row(x_ticks(low, high, "s", columns), low, high, columns), "lanes--axis")])
         return [fitted(row, width) for row in made], places
 
-    def _cells(self, bars: Sequence[Bar], low: float, high: float, columns: int) -> list[int]:
+    def _cells(self, tracks: Sequence[Track], low: float, high: float, columns: int) -> list[int]:
         """What each cell of a lane shows."""
         cells = [NONE] * columns
-        beyond = high - low
-
-        def place(x: float) -> int:
-            return column_of(min(max(x, low - beyond), high + beyond), low, high, columns)
-
-        for turn, bar in enumerate(bars):
-            end_s = self._end_s(bar, high)
-            if end_s < low or bar.due_s > high:
-                continue
-            other = OTHER if bar.state in ("alone", "warmup") else 0
-            sent_s = end_s if bar.sent_s is None else bar.sent_s
-            first_s = end_s if bar.first_s is None or bar.sent_s is None else bar.first_s
-            edges = [place(x) for x in (bar.due_s, sent_s, first_s, end_s)]
-            phases = (WAIT, PREFILL, NEXT if turn % 2 else DECODE)
-            for first, last, phase in zip(edges[:3], edges[1:], phases, strict=True):
-                begin, stop = max(0, first), min(columns, last)
-                if stop > begin:
-                    cells[begin:stop] = [phase + other] * (stop - begin)
-            at = max(edges[0], edges[3] - 1)
-            if not 0 <= at < columns:
-                continue
-            if bar.state == "failed" and bar.end_s is not None:
-                cells[at] = FAILED
-            elif edges[0] == edges[3] and cells[at] == NONE:  # no call is too short to be seen
-                lengths = (sent_s - bar.due_s, first_s - sent_s, end_s - first_s)
-                cells[at] = phases[lengths.index(max(lengths))] + other
+        failed: list[int] = []
+        span, right = high - low, columns - 1
+        before = 0  # calls of the lane, so that each keeps its shade as time goes on
+        for track in tracks:
+            for turn in track.seen(low, high, columns):
+                _, due_s, sent_s, first_s, end_s, state, _, _ = bar = track[turn]
+                if end_s is None:
+                    end_s = self._end_s(bar, high)
+                if end_s < low or due_s > high:
+                    continue
+                other = OTHER if state in ("alone", "warmup") else 0
+                if first_s is None or sent_s is None:
+                    first_s = end_s
+                if sent_s is None:
+                    sent_s = end_s
+                decode = NEXT if (before + turn) % 2 else DECODE
+                start = floor((due_s - low) / span * right + 0.5)  # as `column_of`, which would take most of the time
+                end = floor((end_s - low) / span * right + 0.5)
+                at = max(start, end - 1)
+                if start != end:
+                    sent = floor((sent_s - low) / span * right + 0.5)
+                    first = floor((first_s - low) / span * right + 0.5)
+                    for phase, begin, stop in ((WAIT, start, sent), (PREFILL, sent, first), (decode, first, end)):
+                        begin, stop = max(0, begin), min(columns, stop)
+                        if stop > begin:
+                            cells[begin:stop] = [phase + other] * (stop - begin)
+                elif 0 <= at < columns and cells[at] == NONE:  # no call is too short to be seen
+                    lengths = (sent_s - due_s, first_s - sent_s, end_s - first_s)
+                    cells[at] = (WAIT, PREFILL, decode)[lengths.index(max(lengths))] + other
+                if state == "failed" and bar.end_s is not None and 0 <= at < columns:
+                    failed.append(at)
+            before += len(track)
+        for at in failed:
+            cells[at] = FAILED
         return cells
 
     def _end_s(self, bar: Bar, high: float) -> float:
@@ -227,17 +238,20 @@ class Timeline:
         low, high = bounds(*self.x)
         half_s = (high - low) / max(1, columns - 1) / 2
         at_s = low + 2 * half_s * column
-        found = [
-            bar for lane in lanes for bar in lane.bars if bar.due_s - half_s <= at_s <= self._end_s(bar, high) + half_s
-        ]
+        found: list[Bar] = []
+        for track in (track for lane in lanes for track in lane.tracks):
+            for at in reversed(track.within(at_s - half_s, at_s + half_s)):
+                if self._end_s(bar := track[at], high) + half_s >= at_s:
+                    found.append(bar)
+                    break
         return max(found, key=lambda bar: bar.due_s, default=None)
 
 
-def _lanes(bars: Sequence[Bar]) -> list[list[Lane]]:
+def _lanes(bars: Bars) -> list[list[Lane]]:
     """By group, in the order in which they appear, the lanes by their numbers."""
-    found: dict[str, dict[int, list[Bar]]] = {}
-    for bar in bars:
-        found.setdefault(bar.group, {}).setdefault(bar.lane, []).append(bar)
+    found: dict[str, dict[int, list[Track]]] = {}
+    for track in bars.tracks:
+        found.setdefault(track.group, {}).setdefault(track.lane, []).append(track)
     return [[Lane(group, at, lanes[at]) for at in sorted(lanes)] for group, lanes in found.items()]
 
 
@@ -245,9 +259,9 @@ def arranged(groups: list[list[Lane]], room: int, most: int) -> list[tuple[str, 
     """What stands in each row: a text for the margin and up to `most` lanes; or a text alone."""
     needed = len(groups) + sum(-(-len(lanes) // most) for lanes in groups)
     if len(groups) > 1 and needed > room and room <= 2 * len(groups):  # no room for names: servers take turns in lanes
-        shared: dict[int, list[Bar]] = {}
+        shared: dict[int, list[Track]] = {}
         for lane in (lane for lanes in groups for lane in lanes):
-            shared.setdefault(lane.number, []).extend(lane.bars)
+            shared.setdefault(lane.number, []).extend(lane.tracks)
         groups = [[Lane("", at, shared[at]) for at in sorted(shared)]]
     heads = len(groups) if len(groups) > 1 else 0
     each = 1 if sum(map(len, groups)) + heads <= room else most

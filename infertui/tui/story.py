@@ -11,7 +11,6 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from math import inf
 from typing import TYPE_CHECKING
 
 from infertui import condition
@@ -35,7 +34,7 @@ from infertui.report.figure import seconds
 from infertui.sample import SERIES, Sample, Values
 from infertui.span import Spans
 from infertui.text import plain
-from infertui.tui.course import GAP_S, Point, Span
+from infertui.tui.course import GAP_S, Point, Span, latest_ns
 from infertui.tui.course import Bar as Bar
 from infertui.tui.course import Course as Course
 
@@ -66,6 +65,7 @@ class Story:
         self.waiting: Waited | None = None
         self._tolerated = tolerated or Tolerated()
         self._left: tuple[float, float] | None = None  # seconds, and when that was so
+        self._left_least = False
         self._waits: set[tuple[int, str]] = set()  # that have been told
 
     @property
@@ -85,6 +85,11 @@ class Story:
         left_s, at_s = self._left
         left_s -= self.newest_s - at_s
         return left_s if left_s > 0 else None
+
+    def left(self) -> str:
+        """The same in words; empty where it cannot be told."""
+        left_s = self.left_s()
+        return "" if left_s is None else f"{'at least ' if self._left_least else ''}{seconds(left_s)} left"
 
     def at_s(self, stamp_ns: int) -> float:
         return (stamp_ns - self.origin_ns) / 1e9
@@ -137,7 +142,7 @@ class Story:
             at_s = self.at_s(event.at_ns) if event.at_ns else self.newest_s
             self.newest_s, self.waiting = max(self.newest_s, at_s), None
             if course.take_tick(at_s, event) and event.role == "measured" and event.left_s is not None:
-                self._left = (event.left_s, at_s)
+                self._left, self._left_least = (event.left_s, at_s), event.left_least
         elif isinstance(event, Sampled):
             self._now(event.at_ns)
             course.take_sample(self.at_s(event.at_ns), event.values)
@@ -225,8 +230,12 @@ def of_run(report: Report, calls: Sequence[CallRecord], samples: Sequence[Sample
     story.runs[report.id] = course
     for call in calls:
         story._call(course, CallEnded(run=report.id, call=call))
-    course.spans = _blocks(course)
-    course.speed.extend(_speed(course, calls, reads))
+    course.spans = _blocks(course, calls)
+    for at_s, speed in _speed(course, calls, reads):
+        if speed is None:
+            course.speed.cut()
+        else:
+            course.speed.put(at_s, speed)
     _take_samples(course, samples)
     if samples:
         story._now(samples[-1].at_ns)
@@ -241,14 +250,16 @@ def of_run(report: Report, calls: Sequence[CallRecord], samples: Sequence[Sample
     return story
 
 
-def _blocks(course: Course) -> list[Span]:
+def _blocks(course: Course, calls: Sequence[CallRecord]) -> list[Span]:
     """From the first call that was due to the last end."""
-    found: dict[tuple[str, int], tuple[float, float]] = {}
-    for call, bar in zip(course.calls, course.bars(inf), strict=True):
-        end_s = bar.due_s if bar.end_s is None else bar.end_s
-        start_s, before_s = found.get((call.role, call.round), (bar.due_s, end_s))
-        found[call.role, call.round] = (min(start_s, bar.due_s), max(before_s, end_s))
-    spans = [Span(role, round, start_s, end_s) for (role, round), (start_s, end_s) in found.items()]
+    found: dict[tuple[str, int], tuple[int, int]] = {}
+    for call in calls:
+        start_ns, end_ns = found.get((call.role, call.round), (call.sched_ns, latest_ns(call)))
+        found[call.role, call.round] = (min(start_ns, call.sched_ns), max(end_ns, latest_ns(call)))
+    spans = [
+        Span(role, round, course.at_s(start_ns), course.at_s(end_ns))
+        for (role, round), (start_ns, end_ns) in found.items()
+    ]
     return sorted(spans, key=lambda span: span.start_s)
 
 

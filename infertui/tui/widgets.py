@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.coordinate import Coordinate
 from textual.events import Resize
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
 from infertui.aside import awaited
@@ -122,8 +123,7 @@ class Notice(Static):
 
 
 class Reader(ModalScreen[None]):
-    """A longer text to read and copy: a log, a reply, what doctor says. `fetch` is called in a thread, again and again
-    where `every_s` says so."""
+    """A longer text to read and copy: a reply, what doctor says. `fetch` is called in a thread."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "Close", id="reader.close"),
@@ -136,24 +136,30 @@ class Reader(ModalScreen[None]):
         Binding("G,shift+g,end", "end", "End", show=False),
     ]
 
-    def __init__(self, title: str, fetch: Callable[[], str | Text] | str | Text, every_s: float | None = None) -> None:
+    def __init__(self, title: str, fetch: Callable[[], str | Text] | str | Text) -> None:
         super().__init__()
         self._head = title
         self._fetch = fetch if callable(fetch) else lambda: fetch
-        self._every_s = every_s
         self._shown = ""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="reader"):
             yield Static("…", id="reader-text", markup=False)
 
+    @property
+    def scrolled(self) -> Widget:
+        return self.query_one("#reader")
+
+    @property
+    def text(self) -> str:
+        """What is shown, to be copied."""
+        return self._shown
+
     def on_mount(self) -> None:
         pane = self.query_one("#reader")
         pane.border_title = Content(plain(self._head, 100))
         pane.border_subtitle = Content("y copy · esc close")
         self._load()
-        if self._every_s is not None:
-            self.set_interval(self._every_s, self._load)
 
     @work(exclusive=True)
     async def _load(self) -> None:
@@ -163,18 +169,10 @@ class Reader(ModalScreen[None]):
             found = await awaited(self._fetch)
         except (InferTUIError, OSError) as error:
             found = Text(plain(str(error)), "red")
-        self._show(found)
-
-    def _show(self, found: str | Text) -> None:
-        text = Text(lines(found)) if isinstance(found, str) else found
-        if text.plain == self._shown or not self.is_mounted:
-            return
-        pane = self.query_one("#reader", VerticalScroll)
-        below = self._every_s is not None and pane.scroll_offset.y >= pane.max_scroll_y - 1
-        self._shown = text.plain
-        self.query_one("#reader-text", Static).update(text if text.plain else Text("(nothing)", "dim"))
-        if below:
-            self.call_after_refresh(pane.scroll_end, animate=False)
+        if self.is_mounted:
+            text = Text(lines(found)) if isinstance(found, str) else found
+            self._shown = text.plain
+            self.query_one("#reader-text", Static).update(text if text.plain else Text("(nothing)", "dim"))
 
     def action_close(self) -> None:
         self.dismiss(None)
@@ -183,20 +181,19 @@ class Reader(ModalScreen[None]):
         from infertui.tui.app import InferTUI
 
         if isinstance(self.app, InferTUI):
-            self.app.copy(self._shown, self._head)
+            self.app.copy(self.text, self._head)
 
     def action_line(self, by: int) -> None:
-        self.query_one("#reader").scroll_relative(y=by, animate=False)
+        self.scrolled.scroll_relative(y=by, animate=False)
 
     def action_page(self, by: int) -> None:
-        pane = self.query_one("#reader")
-        pane.scroll_relative(y=by * max(1, pane.size.height - 2), animate=False)
+        self.scrolled.scroll_relative(y=by * max(1, self.scrolled.size.height - 2), animate=False)
 
     def action_top(self) -> None:
-        self.query_one("#reader").scroll_home(animate=False)
+        self.scrolled.scroll_home(animate=False)
 
     def action_end(self) -> None:
-        self.query_one("#reader").scroll_end(animate=False)
+        self.scrolled.scroll_end(animate=False)
 
 
 class Ask(ModalScreen[str | None]):

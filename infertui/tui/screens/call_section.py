@@ -138,6 +138,10 @@ def _words(call: CallRecord, run: Whole) -> str:
     return f"{call.name} {call.role} {call.kind} {call.prompt_id} {call.finish} {told} {flags} {flagged}".casefold()
 
 
+def _outcome(call: CallRecord) -> str:
+    return plain(call.finish or "ok", 60) if call.good else plain(f"{call.outcome}: {call.message}", 200)
+
+
 def _columns(calls: Sequence[CallRecord], width: int) -> list[Column]:
     """Where it is narrow, what tells least is left out; figures stay."""
     wide = width >= WIDE
@@ -145,7 +149,9 @@ def _columns(calls: Sequence[CallRecord], width: int) -> list[Column]:
     sizes |= {**({"role": 8, "round": 5} if wide else {}), "prompt": 0, "ttft ms": 7, "e2e ms": 7, "tok": 5, "tok/s": 6}
     sizes |= {**({"queue ms": 8} if wide else {}), "outcome": 0, "flag": 7}
     room = width - sum(size + 2 for size in sizes.values())
-    sizes["prompt"] = min(max([6, *(len(call.prompt_id) for call in calls)]), max(6, room // 2))
+    outcome = max([len("outcome"), *(len(_outcome(call)) for call in calls)])
+    prompt = max([len("prompt"), *(len(plain(call.prompt_id, 60)) for call in calls)])
+    sizes["prompt"] = min(prompt, max(6, room // 2, room - outcome))
     sizes["outcome"] = max(6, room - sizes["prompt"])
     words = ("call", "role", "prompt", "outcome", "flag")
     return [Column(name, name, size, right=name not in words) for name, size in sizes.items()]
@@ -165,9 +171,7 @@ def _cells(call: CallRecord, run: Whole, shape: Sequence[Column]) -> list[Text]:
         "tok": Text(UNKNOWN if call.n_output is None else f"{call.n_output:,}", dim),
         "tok/s": Text(number(call.effective_tps), dim),
         "queue ms": Text(number(call.queue_ms), dim),
-        "outcome": Text(plain(call.finish or "ok", 60), dim)
-        if call.good
-        else Text(plain(f"{call.outcome}: {call.message}", 200), "red"),
+        "outcome": Text(_outcome(call), dim if call.good else "red"),
         "flag": Text(worst or "", FLAG_STYLES.get(worst or "", "")),
     }
     return [told[column.key] for column in shape]

@@ -35,9 +35,9 @@ class CompareScreen(SectionedPage):
     HELP = """\
 ### Compare
 
-The runs stand above, one of them is the **baseline**. Left and right choose a run: `b` makes it the baseline, `delete`
-takes it out, **enter** opens it. `a` adds a run, `[` and `]` go through the sections, `e` exports, `y` copies a
-Markdown table.
+The runs stand above, one of them (`*`) is the **baseline**. Left and right choose a run: `b` makes it the baseline,
+`delete` takes it out, **enter** opens it. `a` adds a run, `[` and `]` go through the sections, `e` exports, `y` copies
+a Markdown table.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "sideways(-1)", "Run before", show=False, id="compare.left", tooltip="To the run before"),
@@ -125,7 +125,7 @@ Markdown table.
 
         return {
             FiguresSection.TITLE: partial(FiguresSection, self.picked),
-            ManyDistributionsSection.TITLE: partial(ManyDistributionsSection, self.picked.named),
+            ManyDistributionsSection.TITLE: partial(ManyDistributionsSection, self.picked.numbered),
             RepliesSection.TITLE: partial(RepliesSection, self.picked),
             UnlikeSection.TITLE: partial(UnlikeSection, self.picked),
         }
@@ -140,6 +140,9 @@ Markdown table.
         comparison = self.picked.comparison
         if comparison is None or not self.is_mounted:
             return
+        from infertui.tui.screens import figures
+        from infertui.tui.screens.compare_section import numbered
+
         columns = comparison.columns
         size = max(NARROWEST, min(WIDEST, (self.size.width - 2) // len(columns) - 1))
         fit = max(1, (self.size.width - 2) // (size + 1))
@@ -148,9 +151,11 @@ Markdown table.
         for place, column in list(enumerate(columns))[first : first + fit]:
             here = place == self.picked.cursor
             link = f"@click=screen.column({place})"
-            names += Content.assemble((_cut(f" {column.name}", size), f"bold {'reverse ' if here else ''}{link}"), " ")
-            said, style = _state(column, column.report is comparison.baseline)
-            told += Content.assemble((_cut(f" run {column.report.id} · {said}", size), f"{style} {link}"), " ")
+            is_base = column.report is comparison.baseline
+            name = f"{figures.BASELINE if is_base else ' '}{numbered(column)}"
+            names += Content.assemble((_cut(name, size), f"bold {'reverse ' if here else ''}{link}"), " ")
+            said, style = _state(column)
+            told += Content.assemble((_cut(f" {said}", size), f"{style} {link}"), " ")
         self.query_one("#compare-runs", Static).update(Content("\n").join([names, told]))
 
     # What is done with the runs.
@@ -220,10 +225,9 @@ def _cut(text: str, size: int) -> str:
     return set_cell_size(text if len(text) <= size else f"{text[: size - 1]}…", size)
 
 
-def _state(column: Column, is_baseline: bool) -> tuple[str, str]:
+def _state(column: Column) -> tuple[str, str]:
+    """What stands against a run, and then its model: that may be cut."""
     from infertui.report.table import state_of
 
-    state = state_of(column.report.status, column.report.summary)
-    if state != "done":
-        return f"{state}{' · baseline' if is_baseline else ''}", "$text-warning"
-    return ("baseline", "$text-accent") if is_baseline else (plain(column.report.model, 40), "dim")
+    state, model = state_of(column.report.status, column.report.summary), plain(column.report.model, 40)
+    return (model, "dim") if state == "done" else (f"{state} · {model}", "$text-warning")

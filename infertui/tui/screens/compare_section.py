@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from rich.console import Group
@@ -16,15 +15,15 @@ from textual.content import Content
 from textual.widgets import DataTable, Static
 
 from infertui import reply
+from infertui.compare import Column as Compared
 from infertui.compare import Comparison, compare
-from infertui.metric import METRICS, CallRecord
+from infertui.metric import CallRecord
 from infertui.reply import Flag
-from infertui.report.compare import MARKS, cells_of, good_calls, replies_text, states, unit_of
+from infertui.report.compare import replies_text
 from infertui.report.figure import UNKNOWN
-from infertui.report.table import BESIDE, RUN_LINE, SHOWN
-from infertui.report.telemetry import limit_text
 from infertui.result import Report
 from infertui.text import lines, plain
+from infertui.tui.screens import figures
 from infertui.tui.screens.call_section import FLAG_STYLES
 from infertui.tui.screens.distribution import DistributionSection
 from infertui.tui.screens.section import SIDEWAYS, LongTable, Scroll, Section
@@ -33,7 +32,6 @@ from infertui.tui.widgets import Column, Reader, Wide
 if TYPE_CHECKING:
     from infertui.store import Store
 
-LABEL, FIGURE, AGAINST, RATIO = 25, 10, 18, 9  # columns of the table of figures
 NARROWEST = 26  # columns of a reply
 LONGEST = 40_000  # characters of a reply that is drawn beside others
 
@@ -91,6 +89,15 @@ class Picked:
         columns = self.comparison.columns if self.comparison is not None else []
         return [(column.name, column.report.id) for column in columns]
 
+    def numbered(self) -> list[tuple[str, int]]:
+        """With the number first, where a long name cannot hide it."""
+        columns = self.comparison.columns if self.comparison is not None else []
+        return [(numbered(column), column.report.id) for column in columns]
+
+
+def numbered(column: Compared) -> str:
+    return f"#{column.report.id} {plain(column.report.server, 60)}"
+
 
 class CompareSection(Section):
     def __init__(self, picked: Picked) -> None:
@@ -109,7 +116,9 @@ class Figures(LongTable):
 ### Figures
 
 A row for each metric: the median of the calls, of what was sampled the mean. Beside each run stands what it is against
-the **baseline**: the difference, the ratio, and ▲ for better, ▼ for worse (for a latency, less is better).
+the **baseline**: ▲ for better, ▼ for worse (for a latency, less is better), = for the same, the difference and the
+ratio. ≠ stands where the two are **not measured alike**, by another clock or meter: these are not judged. Where there
+is no room for all of it differences are left out, then runs: those around the cursor are shown.
 
 Left and right move the cursor from run to run; `b` makes that run the baseline, `delete` takes it out, `a` adds
 another. `v` shows all metrics. **Enter** opens the run.
@@ -128,8 +137,11 @@ class FiguresSection(CompareSection):
         self._every = False
 
     def content(self) -> ComposeResult:
+        yield Static(classes="nonsense", markup=False)
         yield Figures()
-        yield Static(classes="remarks", markup=False)
+        with Scroll(classes="remarks"):
+            yield Static(markup=False)
+        yield Static(classes="legend", markup=False)
 
     def show(self, found: Any) -> str:
         self._fill()
@@ -147,20 +159,21 @@ class FiguresSection(CompareSection):
         comparison = self.picked.comparison
         if comparison is None:
             return
-        table = self.query_one(Figures)
-        places, with_difference = _fitting(comparison, self.picked.cursor, table.room)
-        shape = [Column("metric", "", LABEL)]
-        for place in places:
-            column = comparison.columns[place]
-            is_base = column.report is comparison.baseline
-            here = "▸" if place == self.picked.cursor else ""
-            shape.append(Column(f"figure-{place}", f"{here}run {column.report.id}", FIGURE, right=True))
-            if not is_base:
-                shape.append(Column(f"against-{place}", "", AGAINST if with_difference else RATIO))
-        rows = list(_rows(comparison, self._every, places, with_difference))
-        made = dict(rows)
-        table.list_rows(shape, list(made), lambda key: made[key])
-        self.query_one(".remarks", Static).update(_remarks(comparison, len(comparison.columns) - len(places)))
+        table, cursor = self.query_one(Figures), self.picked.cursor
+        rows = figures.rows_of(comparison, self._every)
+        laid = figures.layout(comparison, rows, cursor, table.room)
+        made = {row.key: figures.line_of(row, laid) for row in rows}
+        table.list_rows(figures.shape_of(comparison, laid, cursor), list(made), lambda key: made[key])
+        above, below = _remarks(comparison)
+        self._tell(".nonsense", above)
+        self._tell(".remarks > Static", below)
+        self.query_one(".remarks").display = bool(below)
+        self._tell(".legend", figures.legend(comparison, len(comparison.columns) - len(laid.places), table.room))
+
+    def _tell(self, where: str, text: Text) -> None:
+        place = self.query_one(where, Static)
+        place.update(text)
+        place.display = bool(text)
 
     @on(DataTable.RowSelected)
     def _open(self, event: DataTable.RowSelected) -> None:
@@ -169,74 +182,13 @@ class FiguresSection(CompareSection):
             self.host.show_run(run)
 
 
-def _fitting(comparison: Comparison, cursor: int, width: int) -> tuple[list[int], bool]:
-    """The places of the runs for which there is room, and whether their differences have it too."""
-    base = next(i for i, column in enumerate(comparison.columns) if column.report is comparison.baseline)
-    others = len(comparison.columns) - 1
-    room = width - LABEL - FIGURE - 4
-    with_difference = others <= room // (FIGURE + AGAINST + 4)
-    most = others if with_difference else max(1, room // (FIGURE + RATIO + 4))
-    # the baseline, the run under the cursor, and then those around it
-    wanted = sorted(range(len(comparison.columns)), key=lambda place: (place != base, abs(place - cursor), place))
-    return sorted(wanted[: most + 1]), with_difference
-
-
-def _rows(
-    comparison: Comparison, every: bool, places: Sequence[int], with_difference: bool
-) -> Iterator[tuple[str, list[Text]]]:
-    columns = comparison.columns
-
-    def plain_row(key: str, label: str, told: Sequence[Text]) -> tuple[str, list[Text]]:
-        cells = [Text(label)]
-        for place in places:
-            cells.append(told[place])
-            if columns[place].report is not comparison.baseline:
-                cells.append(Text())
-        return key, cells
-
-    yield plain_row("good", "Good calls", [Text(good_calls(column)) for column in columns])
-    if set(told := states(comparison)) != {"done"}:
-        yield plain_row("state", "State", [Text(state, "" if state == "done" else "bold yellow") for state in told])
-    if any(column.replies for column in columns):
-        flagged = [_flagged(column.replies or {}) for column in columns]
-        told_replies = [Text(f"{count} flagged" if count else "fine", "bold red" if count else "") for count in flagged]
-        yield plain_row("replies", "Replies", told_replies)
-    for key in comparison.keys if every else (*SHOWN, *RUN_LINE, "first_answer_ms", *BESIDE):
-        if key not in comparison.keys:
-            continue
-        unit = unit_of(key)
-        cells = [Text.assemble(METRICS[key].label, (f" {unit}" if unit else "", "dim"))]
-        for place in places:
-            column = columns[place]
-            is_base = column.report is comparison.baseline
-            one = cells_of(column.differences[key], is_baseline=is_base)
-            cells.append(Text(one.figure, "bold" if is_base else ""))
-            if not is_base:
-                mark, style = MARKS.get(one.better, ("", ""))
-                parts = (one.difference if with_difference else "", one.ratio, mark)
-                cells.append(Text(" ".join(part for part in parts if part), style))
-        yield key, cells
-    if any(column.report.summary.limits is not None for column in columns):
-        yield plain_row("limit", "Limit", [Text(_limit(column.report)) for column in columns])
-
-
-def _limit(report: Report) -> str:
-    """The first of them; the section of the run's warnings has them all."""
-    limits = report.summary.limits or ()
-    return f"{limits[0]} +{len(limits) - 1}" if len(limits) > 1 else limit_text(report.summary)
-
-
-def _flagged(counts: dict[str, int]) -> int:
-    return sum(count for kind, count in counts.items() if kind != "fine")
-
-
-def _remarks(comparison: Comparison, hidden: int) -> Text:
-    found = [Text(f"! {warning}", "bold yellow") for warning in comparison.warnings]
+def _remarks(comparison: Comparison) -> tuple[Text, Text]:
+    """What stands above the figures, of the first run whose replies are no answers; and what stands below them."""
+    nonsense = next((column.nonsense for column in comparison.ordered if column.nonsense), "")
+    told = [Text(f"! {warning}", "bold yellow") for warning in comparison.warnings if warning != nonsense]
     if comparison.unlike:
-        found.append(Text(f"≠ unlike in: {', '.join(each.what for each in comparison.unlike)}", "yellow"))
-    said = "▲ better, ▼ worse than the baseline · medians; of what was sampled means"
-    found.append(Text(said + (f" · {hidden} more: ← →" if hidden > 0 else ""), "dim"))
-    return Text("\n").join(found)
+        told.append(Text(f"≠ unlike in: {', '.join(each.what for each in comparison.unlike)}", "yellow"))
+    return Text(f"! {nonsense}" if nonsense else "", "bold yellow"), Text("\n").join(told)
 
 
 class ManyDistributionsSection(DistributionSection):
@@ -428,7 +380,7 @@ class UnlikeSection(CompareSection):
         if comparison is None:
             return ""
         caveats = any(column.report.caveats for column in comparison.columns)
-        if not comparison.unlike and not caveats:
+        if not comparison.unlike and not caveats and not comparison.warnings:
             return "The runs differ in nothing but their servers" if len(comparison.columns) > 1 else "One run alone"
         self.query_one(Wide).show(lambda width: _unlike(comparison))
         return ""
@@ -452,4 +404,6 @@ def _unlike(comparison: Comparison) -> Group:
         if comparison.unlike
         else "The runs differ in nothing but their servers."
     )
-    return Group(Text(f"{head}\n", "bold"), *([table] if comparison.unlike else []), *said)
+    warned = [Text(f"! {warning}", "bold yellow") for warning in comparison.warnings]
+    parts = [*warned, *([Text()] if warned else []), Text(f"{head}\n", "bold")]
+    return Group(*parts, *([table] if comparison.unlike else []), *said)

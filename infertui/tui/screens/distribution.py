@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.cells import cell_len, set_cell_size
+from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -15,7 +17,7 @@ from infertui.metric import METRICS, CallRecord, gaps
 from infertui.report.figure import UNKNOWN, number
 from infertui.stats import ENOUGH, Distribution, distribution
 from infertui.text import plain
-from infertui.tui.chart import COLOURS, Chart, Line
+from infertui.tui.chart import COLOURS, MARKS, Chart, Line
 from infertui.tui.screens.section import SIDEWAYS, Section
 from infertui.tui.widgets import Column, Table
 
@@ -28,7 +30,11 @@ FIRST = ("ttft_ms", "e2e_ms", "itl_ms", "effective_tps", "decode_tps")
 SHOWN = ("p50", "p90", "p95", "p99")
 SIDE = 0.02  # of the range, on both sides
 ROOMY = 105  # columns in which all figures of a named run have a line
+SHORTEST = 12  # columns of a run's name
+GAP = 2  # columns before a figure
 TAIL = 4  # times its p99: beyond that a few values would press all others together
+
+Sign = tuple[str, Style]
 
 
 def values_of(calls: Iterable[CallRecord], reads: Mapping[str, tuple[array[int], ...]]) -> dict[str, list[float]]:
@@ -99,10 +105,13 @@ class DistributionSection(Section):
         if not keys:
             return "No measured call came to a good end: there is nothing to distribute"
         shape = [Column("metric", "metric", 21), Column("n", "n", None, right=True)]
-        rows = [(key, (METRICS[key].label, f"{max(len(v.get(key, ())) for v in self._values):,}")) for key in keys]
+        rows = [(key, (METRICS[key].label, _counted([len(v.get(key, ())) for v in self._values]))) for key in keys]
         self.query_one(Metrics).fill(shape, rows)
         self._draw()
         return ""
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         event.stop()
@@ -129,8 +138,29 @@ class DistributionSection(Section):
             marks = [(value, name) for name in SHOWN[:3] if (value := getattr(told[0], name)) is not None]
         chart.plot(lines, (low, high), y=(0.0, 100.0), x_unit=metric.unit, marks=marks)
         self.query_one(".distribution-figures", Static).update(
-            _figures(named, told, metric.unit, high, self.size.width)
+            _one_row(named[0][1], told[0], metric.unit, high)
+            if len(named) == 1
+            else _rows(
+                [(self._sign(place), name, values) for place, (name, values) in enumerate(named)],
+                told,
+                metric.unit,
+                high,
+                self.size.width or self.screen.size.width,
+            )
         )
+
+    def _sign(self, place: int) -> Sign:
+        """What tells the line of a run from the others in the chart."""
+        chart = self.query_one(Chart)
+        style = chart.get_component_rich_style(f"chart--{place % COLOURS + 1}", partial=True)
+        drawn_in_colour = not self.app.no_color and chart.marker in ("braille", "block")
+        return "●" if drawn_in_colour else MARKS[place % COLOURS], style
+
+
+def _counted(counts: Sequence[int]) -> str:
+    """How many values there are: of the run with the fewest, and of the one with the most."""
+    least, most = min(counts), max(counts)
+    return f"{most:,}" if least == most else f"{least:,}–{most:,}"
 
 
 def _range(told: Sequence[Distribution]) -> tuple[float, float]:
@@ -147,25 +177,48 @@ def _end(one: Distribution) -> float:
     return one.max or 0.0
 
 
-def _figures(
-    named: Sequence[tuple[str, Sequence[float]]], told: Sequence[Distribution], unit: str, high: float, room: int
+def _one_row(values: Sequence[float], one: Distribution, unit: str, high: float) -> Text:
+    drawn = Text.assemble((f"n {one.n:,}", "dim"))
+    for column in ("mean", *SHOWN, "max"):
+        drawn.append(f"  {column} ", "dim").append(number(getattr(one, column)), "bold")
+    drawn.append(f" {unit}", "dim")
+    if beyond := sum(value > high for value in values):
+        drawn.append(f"  {beyond} beyond the chart", "yellow")
+    return drawn.append_text(_lacking([one]))
+
+
+def _rows(
+    named: Sequence[tuple[Sign, str, Sequence[float]]], told: Sequence[Distribution], unit: str, high: float, room: int
 ) -> Text:
-    drawn = Text()
-    wide = room >= ROOMY
-    width = min(30 if wide else 20, max(len(name) for name, _ in named))
-    for (name, values), one in zip(named, told, strict=True):
-        drawn.append("\n" if drawn else "")
-        if len(named) > 1:
-            drawn.append(f"{name[:width]:{width}}  ")
-        drawn.append(f"n {one.n:,}", "dim")
-        for column in ("mean", *SHOWN, "max") if wide or len(named) == 1 else (*SHOWN, "max"):
-            figure = getattr(one, column)
-            drawn.append(f"  {column} ", "dim").append(UNKNOWN if figure is None else number(figure), "bold")
-        drawn.append(f" {unit}", "dim")
-        if beyond := sum(value > high for value in values):
-            drawn.append(f"  {beyond} beyond the chart", "yellow")
+    """A row a run beneath heads, each begun with the sign of its line."""
+    shown = ("mean", *SHOWN, "max") if room >= ROOMY else (*SHOWN, "max")
+    figures = [(f"{one.n:,}", *(number(getattr(one, column)) for column in shown)) for one in told]
+    heads = ("n", *shown)
+    sizes = [max(map(len, column)) for column in zip(heads, *figures, strict=True)]
+    left = room - 4 - len(unit) - sum(size + GAP for size in sizes)
+    width = max(SHORTEST, min(left, max(len(name) for _, name, _ in named)))
+    drawn = Text(" " * (width + 2))
+    for head, size in zip(heads, sizes, strict=True):
+        drawn.append(f"{head:>{size + GAP}}", "dim")
+    drawn.append(f" {unit}", "dim")
+    for ((sign, style), name, _), row in zip(named, figures, strict=True):
+        drawn.append("\n").append(sign, style).append(f" {_cut(name, width)}")
+        for place, (figure, size) in enumerate(zip(row, sizes, strict=True)):
+            drawn.append(f"{figure:>{size + GAP}}", "bold" if place else "")
+    beyond = [(name.partition(" ")[0], sum(value > high for value in values)) for _, name, values in named]
+    if any(count for _, count in beyond):
+        drawn.append(
+            f"\nbeyond the chart: {', '.join(f'{count} of {name}' for name, count in beyond if count)}", "yellow"
+        )
+    return drawn.append_text(_lacking(told))
+
+
+def _cut(text: str, size: int) -> str:
+    return set_cell_size(text if cell_len(text) <= size else f"{set_cell_size(text, size - 1)}…", size)
+
+
+def _lacking(told: Sequence[Distribution]) -> Text:
+    """Which percentiles are not known, because they need more values."""
     lacking = [column for column in SHOWN if any(one.n and getattr(one, column) is None for one in told)]
-    if lacking:
-        needs = ", ".join(f"{column} {ENOUGH[int(column[1:])]}" for column in lacking)
-        drawn.append(f"\n{UNKNOWN} n too small: {needs} values needed", "dim")
-    return drawn
+    needs = ", ".join(f"{column} {ENOUGH[int(column[1:])]}" for column in lacking)
+    return Text(f"\n{UNKNOWN} n too small: {needs} values needed" if lacking else "", "dim")

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.events import DescendantFocus
+from textual.events import DescendantFocus, Key
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -28,6 +28,7 @@ HELP = {
     MORE: "Whatever else `infertui run` takes, as it is typed there: --wait 0 --api completions",
 }
 EMPTY = "What is left empty takes its default."
+LAST = "`last` means the newest run: use another name"
 SWITCH = ("yes", "no")
 
 
@@ -40,7 +41,7 @@ def wrong(name: str, text: str) -> str:
     if not text:
         return ""
     if name == LABEL:
-        return "a label has a letter in it: runs are numbered" if text.isdecimal() or text == "last" else ""
+        return LAST if text == "last" else "a label has a letter in it: runs are numbered" if text.isdecimal() else ""
     if name == MORE:
         try:
             shlex.split(text)
@@ -78,6 +79,26 @@ def arguments(values: Mapping[str, str]) -> list[str]:
 
 
 # The fields.
+
+
+class Number(Input):
+    """A whole number. What is no part of one is left to the keys of the page."""
+
+    def __init__(self, known: Parameter) -> None:
+        super().__init__(
+            placeholder=known.default,
+            restrict=r"-?[0-9]*" if known.least < 0 else "[0-9]*",
+            compact=True,
+            select_on_focus=False,
+        )
+        self._taken = "-0123456789" if known.least < 0 else "0123456789"
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        return bool(character) and str(character) in self._taken
+
+    def on_key(self, event: Key) -> None:
+        if event.is_printable and not self.check_consume_key(event.key, event.character):
+            event.prevent_default()  # it goes on to the page
 
 
 class Options(Widget, can_focus=True):
@@ -156,9 +177,9 @@ class Field(Horizontal):
     @staticmethod
     def _made(known: Parameter | None) -> Input | Options:
         if known is None:
-            return Input(compact=True)
+            return Input(compact=True, select_on_focus=False)
         if known.kind == "number":
-            return Input(placeholder=known.default, compact=True)
+            return Number(known)
         words = SWITCH if known.kind == "switch" else known.choices
         return Options(words, known.kind == "choices", known.default)
 
@@ -174,6 +195,8 @@ class Field(Horizontal):
     def text(self, text: str) -> None:
         if self.holder.value != text:
             self.holder.value = text
+            if isinstance(self.holder, Input):
+                self.holder.cursor_position = len(text)
 
     @property
     def help(self) -> Content:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
-from infertui.metric import LAG_LIMIT_MS, LAG_SHARE, run_figures, wall_ns
+from infertui.metric import LAG_LIMIT_MS, LAG_SHARE
 from infertui.report.figure import number, percent, seconds, size
-from infertui.stats import Distribution, percentile
+from infertui.stats import Distribution
 from infertui.text import plain
 from infertui.tui.screens.panels import View, colours, letter
 from infertui.tui.story import STAGES, Course, Story
@@ -19,7 +19,6 @@ from infertui.tui.story import STAGES, Course, Story
 DARK = ("$primary", "$accent", "$success", "$text-secondary", "$warning", "$error", "$foreground", "$text-primary")
 LIGHT = ("$text-primary", "$text-accent", "$text-success", "$text-secondary", "$text-warning", "$text-error", "", "")
 FAINT = "dim"
-FAR_BEYOND = 3  # times the limit of our own lag
 NARROW, WIDE = 72, 110  # columns of the terminal: fewer and more figures
 MOST_SERVERS = {True: 8, False: 4}  # rows, by whether there is room
 
@@ -56,26 +55,17 @@ def standing(course: Course) -> Standing:
             value.p50 if isinstance(value := metrics.get(key), Distribution) else value
             for key in ("success_rate", "output_tps", "ttft_ms", "e2e_ms")
         ]
-        return Standing(len(course.calls), *figures)
-    measured = [call for call in course.calls if call.role == "measured" and call.outcome != "cancelled"]
-    good = [call for call in measured if call.good]
-    figures_now = run_figures(good, len(measured), wall_ns(measured))
-    medians = (
-        percentile(sorted(values), 50) if values else None
-        for values in (
-            [call.ttft_ms for call in good if call.ttft_ms is not None],
-            [call.e2e_ms for call in good if call.e2e_ms is not None],
-        )
-    )
-    return Standing(len(course.calls), figures_now["success_rate"], figures_now["output_tps"], *medians)
+        return Standing(course.ended, *figures)
+    so_far = course.so_far
+    medians = so_far.ttft_ms.value, so_far.e2e_ms.value
+    return Standing(course.ended, so_far.success_rate, so_far.output_tps, *medians)
 
 
 class Headline:
-    """The texts above the charts. What is dear to work out is kept until another call has ended."""
+    """The texts above the charts."""
 
     def __init__(self, dark: bool = True) -> None:
         self.dark = dark
-        self._standing: dict[int, tuple[bool, Standing]] = {}
 
     def rows(self, view: View, moment: Moment, width: int, words: int) -> list[Content]:
         """At most so many of them are words of warning."""
@@ -83,7 +73,7 @@ class Headline:
         if course is None:
             return []
         found = [self._title(view, course, moment, width), self._progress(view.story, moment, width)]
-        found.append(self._ending(view) if view.story.over else self._figures(view, course))
+        found.append(self._ending(view) if view.story.over else self._figures(view, course, width))
         return found + _words(view, course, moment)[:words]
 
     def table(self, view: View, width: int, tall: bool, running: bool) -> list[Content]:
@@ -107,13 +97,6 @@ class Headline:
         if len(courses) > most:
             found[0] = found[0] + Content.styled(f" {len(courses) - most} more", FAINT)
         return found
-
-    def _standing_of(self, course: Course) -> Standing:
-        known = self._standing.get(course.run)
-        ended = course.summary is not None
-        if known is None or known[0] != ended or known[1].calls != len(course.calls):
-            known = self._standing[course.run] = (ended, standing(course))
-        return known[1]
 
     def _colour(self, number: int) -> str:
         return (DARK if self.dark else LIGHT)[number]
@@ -140,8 +123,8 @@ class Headline:
     def _progress(self, story: Story, moment: Moment, width: int) -> Content:
         done, of = story.progress()
         told = f" {done}/{of}"
-        left_s = story.left_s() if moment.running else None
-        after = f" · {seconds(left_s)} left" if left_s is not None else ""
+        left = story.left() if moment.running else ""
+        after = f" · {left}" if left else ""
         after += f" · {seconds(moment.now_s)} "
         bar = max(4, width - cell_len(told) - cell_len(after) - 1)
         filled = min(bar, round(bar * done / of)) if of else 0
@@ -149,21 +132,24 @@ class Headline:
             " ", ("━" * filled, "$primary"), ("─" * (bar - filled), FAINT), (told, "bold"), (after, FAINT)
         )
 
-    def _figures(self, view: View, course: Course) -> Content:
+    def _figures(self, view: View, course: Course, width: int) -> Content:
         tick = course.tick if course.block is not None else None
-        so_far = self._standing_of(course)
+        so_far = standing(course)
         ttft_ms = tick.ttft_ms if tick is not None and tick.ttft_ms is not None else so_far.ttft_ms
         e2e_ms = tick.e2e_ms if tick is not None and tick.e2e_ms is not None else so_far.e2e_ms
-        failed = sum(sum(each.errors.values()) for each in view.shown)
+        failed = sum(each.errors.total() for each in view.shown)
+        early = sum(each.early.total() for each in view.shown)
+        before = f"failed · {early} before the rounds" if early else "failed"
         parts = [
             _figure(number(tick.tokens_per_s if tick is not None else None), "tok/s"),
             _figure(number(ttft_ms, "ms"), "TTFT", before=True),
             _figure(number(e2e_ms, "ms"), "e2e", before=True),
-            _figure(str(failed), "failed", style="bold $text-error" if failed else "bold"),
+            _figure(str(failed), before, style="bold $text-error" if failed or early else "bold"),
             _figure(str(tick.active if tick is not None else 0), "under way"),
-            _figure(number(course.lag_ms, "ms"), "lag", before=True, style=lag_style(course.lag_ms, ttft_ms)),
+            _figure(number(course.lag_ms, "ms"), "worst lag", before=True, style=lag_style(course.lag_ms, ttft_ms)),
         ]
-        return Content(" ") + Content("  ").join(parts)
+        told = Content(" ") + Content("  ").join(parts)
+        return told if told.cell_length <= width else Content(" ") + Content(" ").join(parts)
 
     def _ending(self, view: View) -> Content:
         """What can be done with a run that is over."""
@@ -178,7 +164,7 @@ class Headline:
     def _server(self, view: View, course: Course, columns: dict[str, int], room: int, running: bool) -> Content:
         story = view.story
         at_hand = course is view.at_hand
-        so_far = self._standing_of(course)
+        so_far = standing(course)
         first, second = colours(story, course)
         state, style = state_of(story, course, running)
         cpu, memory = _taken(course)
@@ -305,11 +291,9 @@ def _taken(course: Course) -> tuple[float | None, float | None]:
 
 
 def lag_style(lag_ms: float | None, ttft_ms: float | None) -> str:
-    """Beyond the limit of our own client's lag a run's figures are not valid."""
+    """It is the worst so far: a run is judged by the p99, so beyond the limit it is no more than a warning."""
     limit = max(LAG_LIMIT_MS, LAG_SHARE * (ttft_ms or 0.0))
-    if lag_ms is None or lag_ms <= limit:
-        return "bold"
-    return "bold $text-error" if lag_ms > FAR_BEYOND * limit else "bold $text-warning"
+    return "bold $text-warning" if lag_ms is not None and lag_ms > limit else "bold"
 
 
 def _figure(figure: str, name: str, before: bool = False, style: str = "bold") -> Content:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from infertui.tui.app import InferTUI
 
 SHOWN = 5  # runs that are named one by one
+UNSEEN = ("is marked and not shown: it stays", "are marked and not shown: they stay")
 
 
 def tag(host: InferTUI, runs: Sequence[int], now: Sequence[str], then: Callable[[], object]) -> None:
@@ -69,8 +70,8 @@ def label(host: InferTUI, run: int, now: str, then: Callable[[], object]) -> Non
     host.push_screen(Ask(f"Label of run {run}", now, hint="a name to find it by; an empty one clears it"), answered)
 
 
-def delete(host: InferTUI, runs: Sequence[tuple[int, str]], then: Callable[[], object]) -> None:
-    """`runs`: the number of each, and what it was."""
+def delete(host: InferTUI, runs: Sequence[tuple[int, str]], then: Callable[[], object], staying: int = 0) -> None:
+    """`runs`: the number of each, and what it was. `staying`: how many more are marked where nobody sees them."""
 
     async def ask() -> None:
         numbers = [number for number, _ in runs]
@@ -82,6 +83,8 @@ def delete(host: InferTUI, runs: Sequence[tuple[int, str]], then: Callable[[], o
         if calls is not None:
             named = [f"run {number}: {plain(what, 120)}" for number, what in runs[:SHOWN]]
             named += [f"… and {len(runs) - SHOWN} more"] if len(runs) > SHOWN else []
+            if staying:
+                named += ["", f"{staying:,} more {UNSEEN[staying > 1]}"]
             all_calls = f"{calls:,} call{'s' if calls != 1 else ''}"
             detail = "\n".join((*named, "", f"With {all_calls} and all that was sampled.\nThis cannot be undone."))
             host.push_screen(Confirm(f"Delete {_named(numbers)}?", detail, "Delete", "Keep"), answered)

@@ -43,6 +43,7 @@ class Parameters(Pane):
 
 What is left empty takes its default. Up, down, tab and enter go from field to field; escape goes back to the servers.
 In a row of words, left and right go from word to word and space takes one; taken again, it is the default.
+A number takes digits alone: `r` and the other keys of the page do there what they do elsewhere.
 """
 
 

@@ -93,8 +93,8 @@ class LiveScreen(Page):
 
 On top: what is under way, how far it has come, the figures of the server at hand, and what stands against the run
 (`!` a doubt about the machine, `~` what has to be known of a server). Of several servers each has a line, with the
-letter and the colour that the charts use for it. **lag** is how late our own client was: beyond 2 ms, or 2 % of the
-time to the first token, a run is not valid.
+letter and the colour that the charts use for it. **worst lag** is how late our own client was when it was latest. It
+is coloured beyond 2 ms, or 2 % of the time to the first token: a run is not valid when the p99 of its lag is.
 
 The charts and the calls share one axis of time, from the start of the experiment.
 
@@ -210,7 +210,7 @@ The charts and the calls share one axis of time, from the start of the experimen
             self._forget(story)
         told: object = None
         if story is not None:
-            calls = sum(len(course.calls) for course in story.runs.values())
+            calls = sum(course.ended for course in story.runs.values())
             waits_s = None if story.waiting is None else story.waiting.left_s
             now = (self.host.running, self._stopping, int(self._now_s()))
             told = (story.newest_s, story.logged, calls, len(story.runs), story.over, waits_s, *now)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple
 
 from infertui.report.chart import ALL_GPU, CPU, GPU, MEMORY, POWER
+from infertui.tui.bar import Bars
 from infertui.tui.chart import Line
-from infertui.tui.story import Bar, Course, Story
+from infertui.tui.course import Series
+from infertui.tui.story import Course, Story
 
 MIB, GIB = 1 << 20, 1 << 30
 PAIRS = ((0, 3), (1, 4), (2, 7), (5, 6))  # two colours that go together for each server, the first is its own
 MACHINE = 6  # the colour of what belongs to no server
 MOST_MARKS = 12  # uprights: more of them would be a fence
+MOST_POINTS, LEAST_POINTS = 800, 200  # of a line: a chart has some hundred columns of dots
+NOTHING = Series()
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 Points = Sequence[tuple[float, float | None]]
@@ -103,10 +106,10 @@ class View:
 
     def panels(self, low: float, high: float) -> list[Panel]:
         """The charts for which there is data in the story. What every run has comes first, and always."""
-        former = self._former() if self.ghost else None
+        former = self._former(low, high) if self.ghost else None
         found = [
-            Panel("speed", "Tokens/s", "", tuple(self._speed(former))),
-            Panel("latency", "Latency", "ms", tuple(self._latency(former))),
+            Panel("speed", "Tokens/s", "", tuple(self._speed(low, high, former))),
+            Panel("latency", "Latency", "ms", tuple(self._latency(low, high, former))),
             self._load(low, high, former),
             self._memory(low, high, former),
             Panel("power", "Power", "W", tuple(self._of_machine(POWER, low, high, colour=0))),
@@ -115,14 +118,9 @@ class View:
         usual = ("speed", "latency", "load", "memory") if waits else ("speed", "latency")
         return [panel for panel in found if panel.key in usual or self._has(panel.key)]
 
-    def bars(self, low: float, high: float, now_s: float) -> list[Bar]:
-        """Of that part of the time."""
-        return [
-            bar
-            for course in self.shown
-            for bar in course.bars(now_s)
-            if bar.due_s <= high and (bar.end_s is None or bar.end_s >= low)
-        ]
+    def bars(self, low: float, high: float, now_s: float) -> Bars:
+        """Of the lanes in which there is one in that part of the time."""
+        return Bars(track for course in self.shown for track in course.bars(now_s).tracks if track.within(low, high))
 
     def marks(self, low: float, high: float) -> list[tuple[float, str]]:
         """Where blocks begin, by their names; only turns where these would be too many."""
@@ -149,18 +147,18 @@ class View:
     def _two(self, course: Course) -> tuple[int, int]:
         return (0, 1) if len(self.shown) < 2 else colours(self.story, course)
 
-    def _speed(self, former: _Former | None) -> Iterator[Line]:
+    def _speed(self, low: float, high: float, former: _Former | None) -> Iterator[Line]:
         for course in self.shown:
             label = self._name(course, "") if len(self.shown) > 1 else "now"
-            yield Line(label, course.speed, self._two(course)[0])
+            yield Line(label, self._few(course.speed, low, high), self._two(course)[0])
         if former is not None:
             yield former.line(self.story, former.course.speed)
 
-    def _latency(self, former: _Former | None) -> Iterator[Line]:
+    def _latency(self, low: float, high: float, former: _Former | None) -> Iterator[Line]:
         for course in self.shown:
             first, second = self._two(course)
-            yield Line(self._name(course, "e2e"), course.e2e, first, dots=True)
-            yield Line(self._name(course, "TTFT"), course.ttft, second, dots=True)
+            yield Line(self._name(course, "e2e"), self._few(course.e2e, low, high), first, dots=True)
+            yield Line(self._name(course, "TTFT"), self._few(course.ttft, low, high), second, dots=True)
         if former is not None:
             yield former.line(self.story, former.course.e2e, kind=" e2e", dots=True)
 
@@ -171,12 +169,12 @@ class View:
         lines += [
             Line(self._name(course, "server"), _scaled(points, cores), self._two(course)[0])
             for course in self.shown
-            if (points := _within(course.samples.get("server_cpu_percent", ()), low, high))
+            if (points := self._known_few(course, "server_cpu_percent", low, high))
         ]
         names = dict(zip(GPU, ("GPU", "server's GPU"), strict=True))
         lines += self._of_machine(names, low, high, colour=2 if len(self.shown) < 2 else 7)
-        if former is not None and (points := former.course.samples.get("server_cpu_percent", ())):
-            lines.append(former.line(self.story, points, unit=cores))
+        if former is not None and (series := former.course.samples.get("server_cpu_percent")):
+            lines.append(former.line(self.story, series, unit=cores))
         with_gpu = any(self._known(key) for key in GPU)
         return Panel("load", "CPU and GPU" if with_gpu else "CPU", f"% of {cores} cores", tuple(lines))
 
@@ -190,7 +188,7 @@ class View:
             (course, place, name, points)
             for course in self.shown
             for place, (key, name) in enumerate(keys.items())
-            if (points := _within(course.samples.get(key, ()), low, high))
+            if (points := self._known_few(course, key, low, high))
         ]
         most = max((value for *_, points in found for _, value in points if value is not None), default=0.0)
         unit, unit_name = (GIB, "GiB") if most >= GIB else (MIB, "MiB")
@@ -202,18 +200,27 @@ class View:
             )
             for course, place, name, points in found
         ]
-        if former is not None and (points := former.course.samples.get("server_private_bytes", ())):
-            lines.append(former.line(self.story, points, unit=unit))
+        if former is not None and (series := former.course.samples.get("server_private_bytes")):
+            lines.append(former.line(self.story, series, unit=unit))
         return Panel("memory", "Memory", unit_name, tuple(lines))
 
     def _of_machine(self, keys: Mapping[str, str], low: float, high: float, colour: int = MACHINE) -> Iterator[Line]:
         """What belongs to no server: one line, whoever was measured meanwhile."""
         for place, (key, name) in enumerate(keys.items()):
-            parts = [_within(course.samples.get(key, ()), low, high) for course in self.shown]
+            parts = [self._known_few(course, key, low, high) for course in self.shown]
             parts = [part for part in parts if part]
             points = parts[0] if len(parts) == 1 else sorted((p for part in parts for p in part), key=itemgetter(0))
             if points:
                 yield Line(name, points, colour + place)
+
+    def _few(self, series: Series, low: float, high: float) -> Points:
+        """As many as are worth drawing: the more servers, the fewer of each."""
+        return series.seen(low, high, max(MOST_POINTS // len(self.shown), LEAST_POINTS))
+
+    def _known_few(self, course: Course, key: str, low: float, high: float) -> Points:
+        """Of what was sampled; none where nothing was in that part of the time."""
+        points = self._few(course.samples.get(key, NOTHING), low, high)
+        return points if any(y is not None for _, y in points) else ()
 
     def _has(self, panel: str) -> bool:
         keys = {"load": (*CPU, *GPU), "memory": (*MEMORY, *ALL_GPU), "power": tuple(POWER)}[panel]
@@ -225,7 +232,7 @@ class View:
     def _sampled(self) -> bool:
         return any(course.samples for course in self.shown)
 
-    def _former(self) -> _Former | None:
+    def _former(self, low: float, high: float) -> _Former | None:
         """The turn before that of the server at hand, of another server."""
         course = self.at_hand
         taken = turns(self.story)
@@ -235,31 +242,26 @@ class View:
             return None
         for turn in reversed(taken[:at]):
             if turn.course is not course and turn.measured_s is not None and turn.end_s is not None:
-                return _Former(turn.course, turn.measured_s, turn.end_s, here.measured_s - turn.measured_s)
+                shift_s = here.measured_s - turn.measured_s
+                start_s, end_s = max(turn.start_s, low - shift_s), min(turn.end_s, high - shift_s)
+                return _Former(turn.course, start_s, end_s, shift_s)
         return None
 
 
 class _Former(NamedTuple):
-    """A finished turn, and by how much it is moved so that the measured parts begin together."""
+    """What is seen of a finished turn, and by how much it is moved so that the measured parts begin together."""
 
     course: Course
     start_s: float
     end_s: float
     shift_s: float
 
-    def line(self, story: Story, points: Points, *, kind: str = "", unit: float = 1.0, dots: bool = False) -> Line:
+    def line(self, story: Story, series: Series, *, kind: str = "", unit: float = 1.0, dots: bool = False) -> Line:
         moved = [
-            (x + self.shift_s, None if y is None else y / unit) for x, y in _within(points, self.start_s, self.end_s)
+            (x + self.shift_s, None if y is None else y / unit)
+            for x, y in series.seen(self.start_s, self.end_s, MOST_POINTS)
         ]
         return Line(f"{letter(story, self.course)} before{kind}", moved, ghost=True, dots=dots)
-
-
-def _within(points: Points, low: float, high: float) -> Points:
-    """With the points next to it on both sides, so that a line enters and leaves."""
-    first = bisect_left(points, low, key=itemgetter(0))
-    last = bisect_right(points, high, lo=first, key=itemgetter(0))
-    found = points[max(0, first - 1) : last + 1]
-    return found if any(y is not None for _, y in found) else ()
 
 
 def _scaled(points: Points, unit: float) -> list[tuple[float, float | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -13,6 +14,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import DataTable, Input, Static
 
+from infertui.config import shown as known_as
 from infertui.errors import InferTUIError
 from infertui.text import plain
 from infertui.tui.page import Page
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from infertui.store import Store
 
 NOTHING = "No runs yet: press 1, then r"
+NOWHERE = "there is no database at {}: the first run makes it"
 
 
 class Runs(LongTable):
@@ -37,7 +40,7 @@ All runs of the database, the newest first. **Enter** opens one; **space** marks
 
 `/` finds runs: all words must stand in the server, model, scenario, label, tags, note or state of a run.
 `s` sorts by the next column and `S` the other way round; a click on a head sorts as well.
-`t` tags, `n` writes a note, `b` gives a label, `D` deletes; `a` marks all that are shown.
+`t` tags, `n` writes a note, `b` gives a label; `a` marks all that are shown. `D` deletes what is marked *and* shown.
 `c` compares the marked ones; with none marked, all runs that were made together with this one.
 
 A run is **done**, or *suspicious* (the machine was not calm), *not valid* (our own client was late), failed, stopped
@@ -78,6 +81,7 @@ class ResultsScreen(Page):
         self._by, self._backwards = "run", False
         self._was_running = False
         self._read = False  # the database, at least once
+        self._there = True  # the database, when it was looked for last
         self._wrong = ""  # why it could not be read
 
     def body(self) -> ComposeResult:
@@ -112,7 +116,7 @@ class ResultsScreen(Page):
             self._wrong = f"{plain(error.message, 300)}\n{plain(error.hint, 300)}".strip()
             self._fill()
             return
-        self._read, self._wrong = True, ""
+        self._read, self._there, self._wrong = True, found is not None, ""
         known = {entry.run: entry.summary for entry in self._entries}
         self._entries = [
             entry.summed(summary) if entry.summary is None and (summary := known.get(entry.run)) else entry
@@ -161,7 +165,8 @@ class ResultsScreen(Page):
         elif not self._read:
             self._say("reading …", "busy")
         elif not self._shown:
-            self._say("No run has all of these words: esc clears them" if self._entries else NOTHING)
+            none = NOTHING if self._there else f"{NOTHING}\n{NOWHERE.format(known_as(self.host.database))}"
+            self._say("No run has all of these words: esc clears them" if self._entries else none)
         else:
             self._say("")
         if self.focused is None and table.display:
@@ -293,16 +298,19 @@ class ResultsScreen(Page):
             keep.label(self.host, entry.run, entry.label, self.action_load)
 
     def action_delete(self) -> None:
-        if meant := self._meant:
+        """Nothing is thrown away that is not seen: marks that the filter hides do not count."""
+        marked = [entry for entry in self._shown if entry.run in self._marked]
+        if meant := marked or ([self._here] if self._here is not None else []):
             named = [(entry.run, f"{entry.scenario} · {entry.server} · {entry.model}") for entry in meant]
-            keep.delete(self.host, named, self._deleted)
+            gone = {entry.run for entry in meant}
+            unseen = len(self._marked - {entry.run for entry in self._shown})
+            keep.delete(self.host, named, partial(self._deleted, gone), unseen)
 
-    def _deleted(self) -> None:
+    def _deleted(self, gone: set[int]) -> None:
         """Neither here nor among what is compared."""
         runs, baseline = self.host.comparing
-        gone = {entry.run for entry in self._meant}
         self.host.comparing = ([run for run in runs if run not in gone], None if baseline in gone else baseline)
-        self._marked.clear()
+        self._marked -= gone
         self.action_load()
 
     def action_copy(self) -> None:

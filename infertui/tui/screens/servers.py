@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from rich.text import Text
 
+from infertui.config import shown as known_as
 from infertui.errors import InferTUIError, UsageError
 from infertui.profile import ENDING, Profile, available, load
 from infertui.report.figure import UNKNOWN
@@ -38,6 +40,8 @@ TONES = {
 }
 LOG_BYTES = 256 * 1024  # of a log's end
 SHORT_NAME, LONG_NAME, MODEL = 16, 26, 36  # cells at most
+LONG_PATH = 40  # characters of a path that is not a part of an address: of a longer one the end is shown
+PLACED = re.compile(rf"(?P<place>[^:]+{re.escape(ENDING)}(?::\d+)?): (?P<what>.+)", re.DOTALL)
 Palette = Mapping[str, str]  # from a tone to a style
 
 
@@ -287,7 +291,7 @@ def detail(row: Row, palette: Palette) -> Text:
     told = Text()
     _, tone = row.word
     if said := _trouble(row):
-        told.append(f"{plain(said, 600)}\n", palette[tone if tone != "dim" else "warning"])
+        told.append(f"{_in_short(plain(said, 600))}\n", palette[tone if tone != "dim" else "warning"])
     if row.needs_model:
         wants = "M names one of its models" if row.profile.kind == "openai" else "It needs a model: M names one"
         told.append(f"{wants}\n", palette["warning"])
@@ -315,6 +319,18 @@ def _trouble(row: Row) -> str:
     return status.reason or row.said
 
 
+def _in_short(said: str) -> str:
+    """What is wrong comes before the place where it is, and of a long path only the end: what is cut tells least."""
+
+    def end(path: re.Match[str]) -> str:
+        last = path[0][-LONG_PATH:]
+        return f"…{last[last.find('/') :] if '/' in last else last}"
+
+    placed = PLACED.fullmatch(said)
+    what = re.sub(rf"(?<![\w:/.~])[~.]*/[^\s'\"]{{{LONG_PATH},}}", end, placed["what"] if placed else said)
+    return f"{what} · {placed['place']}" if placed else what
+
+
 def _facts(row: Row) -> list[str]:
     profile, status = row.profile, row.status
     facts = [profile.kind if row.sort == "profile" else status.kind if row.sort == "orphan" and status else ""]
@@ -327,13 +343,8 @@ def _facts(row: Row) -> list[str]:
     named = {"context": profile.context, "threads": profile.threads, "GPU layers": profile.gpu_layers}
     facts += [f"{name} {value:,}" for name, value in named.items() if value is not None]
     facts.append(f"flags {plain(shlex.join(profile.flags), 200)}" if profile.flags else "")
-    facts.append(_from_home(profile.file) if row.sort == "profile" else "")
+    facts.append(known_as(Path(profile.file)) if row.sort == "profile" and profile.file else "")
     return [fact for fact in facts if fact]
-
-
-def _from_home(path: str) -> str:
-    home = str(Path.home()) + os.sep
-    return plain(f"~{os.sep}{path.removeprefix(home)}" if path.startswith(home) else path, 300)
 
 
 def sheet(row: Row) -> str:

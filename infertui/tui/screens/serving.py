@@ -21,7 +21,8 @@ from infertui.tui import memory
 from infertui.tui.page import Confirm
 from infertui.tui.screens import attach
 from infertui.tui.screens.errand import Errand
-from infertui.tui.screens.servers import Palette, Roster, Row, cells, columns, detail, log_of, sheet
+from infertui.tui.screens.log import LogReader, place_of
+from infertui.tui.screens.servers import Palette, Roster, Row, cells, columns, detail, sheet
 from infertui.tui.widgets import Ask, Notice, Reader, Table
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class ServerPane(Pane):
 
     def _show_log(self) -> None:
         if (row := self.row) is not None:
-            self.app.push_screen(Reader(f"Log of {row.name}", partial(log_of, row), every_s=1))
+            self.app.push_screen(LogReader(f"Log of {row.name}", lambda: place_of(self.roster.rows.get(row.key, row))))
 
     def _keep(self) -> None:
         """What was chosen is shown, and there the next time."""
