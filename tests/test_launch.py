@@ -21,7 +21,6 @@ from infertui.mock import Server
 from infertui.profile import Profile
 from infertui.scenario.parameter import PARAMETERS
 from infertui.server import record, status
-from infertui.server.process import new_log, newest_log
 from infertui.server.state import State
 from infertui.server.status import Status
 from infertui.settings import Settings
@@ -35,7 +34,8 @@ from infertui.tui.screens.errand import Errand
 from infertui.tui.screens.forecast import effort, expected, history
 from infertui.tui.screens.form import Field, Form, Number, arguments, wrong
 from infertui.tui.screens.launch import FIRST, RUNNING, LaunchScreen
-from infertui.tui.screens.servers import NONE_INSTALLED, Roster, Row, cells, columns, detail, log_of, sheet
+from infertui.tui.screens.log import LogReader, Tape
+from infertui.tui.screens.servers import NONE_INSTALLED, Roster, Row, cells, columns, detail, sheet
 from infertui.tui.screens.serving import ServerPane, Servers
 from infertui.tui.widgets import Ask, Reader, Table
 
@@ -529,19 +529,6 @@ def test_columns_fit_their_place(home: Path) -> None:
     assert [column.key for column in columns(rows, 77)] == ["mark", "name", "state", "model", "slots", "address"]
 
 
-def test_a_log_is_that_of_the_last_start(home: Path) -> None:
-    told = Roster(Settings(), Memory())
-    told.read()
-    told.arrange()
-    row = told.rows["embedded-llama"]
-    assert "has written no log so far" in log_of(row)
-    new_log("other-embedded-llama").write_text("another's\n")
-    log = new_log("embedded-llama")
-    log.write_text("its words\n")
-    assert newest_log("embedded-llama") == str(log)
-    assert log_of(row) == f"{log} (it does not run any more)\n\nits words\n"
-
-
 # Attaching.
 
 
@@ -719,7 +706,9 @@ def test_a_server_is_started_and_stopped(tmp_path: Path, home: Path) -> None:
             assert known.url.removeprefix("http://") in table_of(app)[name][5]
             assert pane.still_running() == [name]
             await pilot.press("L")
-            await until(pilot, lambda: isinstance(app.screen, Reader) and known.log in app.screen._shown)
+            await until(pilot, lambda: isinstance(app.screen, LogReader) and bool(app.screen.query_one(Tape).lines))
+            assert isinstance(app.screen, LogReader)
+            assert app.screen.text.startswith(f"{known.log}\n")
             await pilot.press("escape")
         finally:
             await pilot.press("x")

@@ -145,10 +145,10 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def read(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
-    """Opens the reader on the log, so large, and does something with it. It looks very often."""
+    """Opens the reader on the log, so large, and does something with it. It looks often."""
     monkeypatch.setenv("INFERTUI_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setattr(log, "EVERY_S", 0.01)
+    monkeypatch.setattr(log, "EVERY_S", 0.1)
 
     def play(size: tuple[int, int], act: Callable[[Host, Pilot[None]], Awaitable[None]]) -> None:
         async def run() -> None:

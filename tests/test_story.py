@@ -31,7 +31,8 @@ from infertui.result import Report, Telemetry
 from infertui.sample import Sample
 from infertui.stats import Distribution, percentile
 from infertui.tui import course
-from infertui.tui.course import LEVELS, Bar, Dots, Median, Series, Span, halved
+from infertui.tui.bar import Bar
+from infertui.tui.course import LEVELS, Dots, Median, Series, Span, halved
 from infertui.tui.story import MOST_LINES, Story, of_run
 
 S = 1_000_000_000

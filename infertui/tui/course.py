@@ -19,15 +19,14 @@ from infertui.event import BlockEnded, BlockStarted, Ticked, UnderWay
 from infertui.metric import NS_PER_MS, CallRecord, Summary
 from infertui.sample import SERIES, Values
 from infertui.stats import percentile
-from infertui.tui.bar import Bar as Bar
-from infertui.tui.bar import Bars, Track
+from infertui.tui.bar import Bar, Bars, Track
 from infertui.usage import rounds
 
 GAP_S = 2.5  # readings that are further apart are not joined
 MOST_POINTS = 20_000  # of a series; beyond, half of them go
 LEVELS = 10  # of a series, each with half of the points of the one above it
 MOST_ENDED = 4_096  # names: a tick that was made before so many calls have ended comes before they have
-RESORTED = 16  # a part of that size of all values is sorted in one go
+RESORTED = 16  # new values that are more than such a part of the old ones are sorted together with them
 
 Point = tuple[float, float | None]
 

@@ -17,8 +17,7 @@ from textual.events import Leave, MouseMove
 
 from infertui.report.figure import number
 from infertui.text import plain
-from infertui.tui.bar import Bar as Bar
-from infertui.tui.bar import Bars, Track
+from infertui.tui.bar import Bar, Bars, Track
 from infertui.tui.braille import MARGIN, Row, bounds, column_of, fitted, middle, x_row, x_ticks
 from infertui.tui.chart import LOWEST, NARROWEST, Marks, Picture, legend
 

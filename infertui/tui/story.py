@@ -35,7 +35,6 @@ from infertui.sample import SERIES, Sample, Values
 from infertui.span import Spans
 from infertui.text import plain
 from infertui.tui.course import GAP_S, Point, Span, latest_ns
-from infertui.tui.course import Bar as Bar
 from infertui.tui.course import Course as Course
 
 if TYPE_CHECKING:

@@ -176,13 +176,15 @@ class Tape(ScrollView, can_focus=False):
 
     def on_resize(self, event: Resize) -> None:
         """Lines are broken anew for the width; the one on top stays there."""
-        below, top = self._at_end, self._line_at(self.scroll_offset.y)
+        below, top = self._at_end, self.scroll_offset.y
         if self.scrollable_content_region.width != self._broken_for:
+            line = self._line_at(top)
             self._broken_for = self.scrollable_content_region.width
             held, unfinished = list(self.lines), self.unfinished
             self.clear()
             self.write(held, unfinished)
-        self._laid_out(below, sum(islice(self._heights, top)))
+            top = sum(islice(self._heights, line))
+        self._laid_out(below, top)
 
     def _line_at(self, row: int) -> int:
         for at, height in enumerate(self._heights):
