@@ -38,7 +38,6 @@ TONES = {
     State.READY: "success",
     State.ERROR: "error",
 }
-LOG_BYTES = 256 * 1024  # of a log's end
 SHORT_NAME, LONG_NAME, MODEL = 16, 26, 36  # cells at most
 LONG_PATH = 40  # characters of a path that is not a part of an address: of a longer one the end is shown
 PLACED = re.compile(rf"(?P<place>[^:]+{re.escape(ENDING)}(?::\d+)?): (?P<what>.+)", re.DOTALL)
@@ -395,15 +394,3 @@ def _command(row: Row) -> str:
         return shlex.join(found.command(program, port)) + ("" if port else " (on a free port)")
     except (InferTUIError, OSError) as error:
         return f"none so far: {error}"
-
-
-def log_of(row: Row) -> str:
-    """The end of what it wrote: the one that runs, else the last that ran."""
-    from infertui.server.process import newest_log, text_of
-
-    known = row.ours.log if row.ours is not None else ""
-    path = known or newest_log(row.profile.name or row.argument)
-    if not path:
-        return f"{row.name} has written no log so far: a run or a start writes one"
-    text = text_of(path, LOG_BYTES).decode("utf-8", "replace")
-    return f"{path}{'' if known else ' (it does not run any more)'}\n\n{text}"
